@@ -1,0 +1,25 @@
+"""trajlab: fit, sample, forecast and judge trajectory models, from atoms to traffic to cells.
+
+The front door is light: names are looked up when they are first used, so ``import trajlab`` imports neither torch nor any method.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trajlab.catalog import FRONT_DOOR, load
+
+__version__ = "0.1.0"
+__all__ = [*FRONT_DOOR, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in FRONT_DOOR:
+        from trajlab.catalog import unknown
+
+        raise AttributeError(unknown("name in trajlab", name, FRONT_DOOR))
+    return load(FRONT_DOOR[name])
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

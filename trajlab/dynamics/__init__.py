@@ -1,0 +1,1 @@
+"""Known laws, nothing learned: particles and their kinetics, integrators, thermostats."""

@@ -1,0 +1,1 @@
+"""Judging: suites, tables and results that can be saved and shown."""

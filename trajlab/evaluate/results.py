@@ -1,0 +1,112 @@
+"""What an evaluation hands to the report and to disk: tables, figures and playable scenes, as plain numbers without torch."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of numbers and words; numbers are formatted where they are shown. ``note`` states definitions and units."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[float | int | str | bool | None]]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of a figure, with an optional half-width ``band`` around it; ``style`` is line, step, points or bar."""
+
+    name: str
+    x: np.ndarray
+    y: np.ndarray
+    band: np.ndarray | None = None
+    style: str = "line"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Curves over a common axis; ``marks`` are named vertical lines (a Nyquist frequency, an end of training)."""
+
+    title: str
+    xlabel: str
+    ylabel: str
+    curves: Sequence[Curve]
+    marks: Mapping[str, float] = field(default_factory=dict)
+    logy: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Scene3D:
+    """A playable structure: atomic numbers ``[node]``, frames ``[time node 3]`` in Angstrom, optional cell ``[3 3]``."""
+
+    title: str
+    numbers: np.ndarray
+    frames: np.ndarray
+    spacing: float
+    cell: np.ndarray | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything that was found out, in the order in which it is to be read."""
+
+    title: str
+    summary: str = ""
+    tables: Sequence[Table] = ()
+    figures: Sequence[Figure] = ()
+    scenes: Sequence[Scene3D] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``evaluation.json`` and ``evaluation.npz`` into a folder, each by a temporary file and a rename."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        arrays: dict[str, np.ndarray] = {}
+
+        def pack(value: Any) -> Any:
+            if isinstance(value, np.ndarray):
+                name = f"a{len(arrays)}"
+                arrays[name] = value
+                return {"array": name}
+            if isinstance(value, Mapping):
+                return {k: pack(v) for k, v in value.items()}
+            if isinstance(value, list | tuple):
+                return [pack(v) for v in value]
+            return value.item() if isinstance(value, np.generic) else value
+
+        text = json.dumps(pack(asdict(self)), indent=1, default=str)
+        with open(folder / "evaluation.npz.tmp", "wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        (folder / "evaluation.json.tmp").write_text(text)
+        for name in ("evaluation.npz", "evaluation.json"):
+            os.replace(folder / f"{name}.tmp", folder / name)
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Read what `save` wrote."""
+        folder = Path(folder)
+        arrays = np.load(folder / "evaluation.npz")
+
+        def unpack(value: Any) -> Any:
+            if isinstance(value, dict):
+                return arrays[value["array"]] if set(value) == {"array"} else {k: unpack(v) for k, v in value.items()}
+            return [unpack(v) for v in value] if isinstance(value, list) else value
+
+        raw = unpack(json.loads((folder / "evaluation.json").read_text()))
+        raw["tables"] = [Table(**t) for t in raw["tables"]]
+        raw["figures"] = [Figure(**{**f, "curves": [Curve(**c) for c in f["curves"]]}) for f in raw["figures"]]
+        raw["scenes"] = [Scene3D(**s) for s in raw["scenes"]]
+        return cls(**raw)
