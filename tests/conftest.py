@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any, Self
 
 import pytest
+from beartype import BeartypeConf, BeartypeHintOverrides, beartype
 from jaxtyping import install_import_hook
 
 # Every annotated shape in trajlab is checked while tests run; users pay nothing for it.
-install_import_hook("trajlab", "beartype.beartype")
+# The hook decorates methods one by one, where beartype cannot know what Self is; it is read as Any.
+checker = ModuleType("trajlab_shape_checker")
+checker.check = beartype(conf=BeartypeConf(hint_overrides=BeartypeHintOverrides({Self: Any})))  # type: ignore[attr-defined]
+sys.modules[checker.__name__] = checker
+install_import_hook("trajlab", "trajlab_shape_checker.check")
 
 REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "data"
 
