@@ -13,10 +13,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from trajlab.dynamics.geometry import centred, inertia_of, inertia_tensor, masses, with_velocities
 from trajlab.dynamics.particles import Particles
 from trajlab.units import AMU_A2_FS2, BOLTZMANN
-
-RTOL = 1e-4  #: eigenvalues of the inertia tensor below this share of the largest count as zero
 
 
 class NormalSource(Protocol):
@@ -49,17 +48,17 @@ def momentum(p: Particles) -> Float[Tensor, "scene 3"]:
 
 def angular_momentum(p: Particles) -> Float[Tensor, "scene 3"]:
     """L = sum r x m (v - V) about the centre of mass, amu Angstrom^2/fs. Meaningful for isolated systems only."""
-    return p.scene_sum(torch.linalg.cross(_centred(p, p.x), p.mass[:, None] * p.v))
+    return p.scene_sum(torch.linalg.cross(centred(p, p.x), p.mass[:, None] * p.v))
 
 
 def inertia(p: Particles) -> Float[Tensor, "scene 3 3"]:
     """I = sum m (|r|^2 1 - r r^T) about the centre of mass, amu Angstrom^2."""
-    return _inertia(p, _centred(p, p.x))
+    return inertia_tensor(p, centred(p, p.x))
 
 
 def peculiar(p: Particles) -> Float[Tensor, "node 3"]:
     """v - V, Angstrom/fs."""
-    return _centred(p, p.v)
+    return centred(p, p.v)
 
 
 def kinetic_energy(p: Particles) -> Float[Tensor, "scene"]:
@@ -72,11 +71,8 @@ def degrees_of_freedom(p: Particles) -> Float[Tensor, "scene"]:
 
     The rank of the inertia tensor is 3, 2 (all atoms on a line) or 0 (one atom). A single atom has 0 degrees of freedom left.
     """
-    count = (3 * p.sizes - 3).to(p.x.dtype)
-    isolated = p.isolated
-    if not bool(isolated.any()):
-        return count
-    return count - isolated * inverse_inertia(inertia(p))[1]
+    m = masses(p)
+    return m.free - inertia_of(p).rank if m.spins else m.free
 
 
 def temperature(p: Particles) -> Float[Tensor, "scene"]:
@@ -103,11 +99,11 @@ def species_degrees_of_freedom(p: Particles) -> Float[Tensor, "scene species"]:
     The shares depend on the geometry: average over frames for a floppy molecule.
     """
     share = 3 - 3 * p.mass / total_mass(p)[p.scene]
-    if bool(p.isolated.any()):
-        r = _centred(p, p.x)
-        inverse = inverse_inertia(_inertia(p, r))[0] * p.isolated[:, None, None]
-        trace = inverse.diagonal(dim1=1, dim2=2).sum(1)[p.scene]
-        share = share - p.mass * ((r * r).sum(1) * trace - (r[:, None, :] @ inverse[p.scene] @ r[:, :, None])[:, 0, 0])
+    if masses(p).spins:
+        body = inertia_of(p)
+        r, inverse = body.r, body.inverse[p.scene]
+        trace = inverse.diagonal(dim1=1, dim2=2).sum(1)
+        share = share - p.mass * ((r * r).sum(1) * trace - (r[:, None, :] @ inverse @ r[:, :, None])[:, 0, 0])
     return _by_species(p, share)
 
 
@@ -124,16 +120,16 @@ def remove_momentum(p: Particles, *, linear: bool = True, angular: bool = True) 
     Linear molecules keep no rotation about their axis, and a single atom just stops. ``angular=False`` leaves L alone,
     ``linear=False`` leaves P alone.
     """
-    v = _centred(p, p.v)
-    drift = None if linear else p.v - v
-    if angular:
-        isolated = p.isolated
-        if bool(isolated.any()):
-            r = _centred(p, p.x)
-            spin = p.scene_sum(torch.linalg.cross(r, p.mass[:, None] * v))
-            turn = (inverse_inertia(_inertia(p, r))[0] * spin[:, None, :]).sum(2) * isolated[:, None]
-            v = v - torch.linalg.cross(turn[p.scene], r)
-    return p.replace(v=v if drift is None else v + drift)
+    m = masses(p)
+    mv = m.column * p.v
+    if not (angular and m.spins):
+        return with_velocities(p, p.v - (p.scene_sum(mv) / m.total).index_select(0, p.scene)) if linear else p
+    body = inertia_of(p)
+    sums = p.scene_sum(torch.cat((mv, torch.linalg.cross(body.r, mv)), 1))
+    turn = (body.inverse * sums[:, None, 3:]).sum(2)
+    back = torch.cat((sums[:, :3] / m.total, turn), 1).index_select(0, p.scene)
+    v = p.v - torch.linalg.cross(back[:, 3:], body.r)
+    return with_velocities(p, v.sub_(back[:, :3]) if linear else v)
 
 
 def maxwell_boltzmann(p: Particles, temperature: float | Tensor, generator: torch.Generator | NormalSource, exact: bool = False) -> Particles:
@@ -149,56 +145,16 @@ def maxwell_boltzmann(p: Particles, temperature: float | Tensor, generator: torc
     if not bool((torch.isfinite(t) & (t >= 0)).all()):
         raise ValueError(f"a temperature in K, zero or positive, was wanted; got {temperature}")
     v = (BOLTZMANN / AMU_A2_FS2 * t[p.scene] / p.mass).sqrt()[:, None] * normal(p, generator)
-    drawn = remove_momentum(p.replace(v=v))
+    drawn = remove_momentum(with_velocities(p, v))
     if not exact:
         return drawn
     now = temperature_of(drawn)
     scale = torch.where(now > 0, (t / now.clamp(min=1e-300)).sqrt(), 1.0)
-    return drawn.replace(v=drawn.v * scale[p.scene, None])
-
-
-def inverse_inertia(tensor: Float[Tensor, "scene 3 3"]) -> tuple[Float[Tensor, "scene 3 3"], Float[Tensor, "scene"]]:
-    """The Hermitian pseudo-inverse of inertia tensors with the relative cutoff `RTOL`, and their ranks; NaN stays NaN.
-
-    Ordinary molecules are inverted by cofactors, which is an order of magnitude faster; only where the smallest eigenvalue might
-    lie below the cutoff (4 det/tr^3 bounds the ratio of smallest to largest from below) the eigenvalues are looked at.
-    """
-    a, b, c = tensor.unbind(1)
-    cofactors = torch.stack((torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)), 1)
-    det = (a * cofactors[:, 0]).sum(1)
-    trace = a[:, 0] + b[:, 1] + c[:, 2]
-    plain = 4 * det > RTOL * trace**3
-    inverse = cofactors / det[:, None, None]
-    rank = torch.full_like(det, 3.0)
-    if not bool(plain.all()):
-        odd = torch.nonzero(~plain)[:, 0]
-        inverse[odd], rank[odd] = _pseudo_inverse(tensor[odd])
-    return inverse, rank
-
-
-def _pseudo_inverse(tensor: Tensor) -> tuple[Tensor, Tensor]:
-    good = torch.isfinite(tensor).flatten(1).all(1)
-    safe = torch.where(good[:, None, None], tensor, 0.0)
-    value = torch.linalg.eigvalsh(safe)
-    rank = ((value > RTOL * value[:, -1:]) & (value > 0)).sum(1).to(tensor.dtype)
-    inverse = torch.linalg.pinv(safe, rtol=RTOL, hermitian=True)
-    return torch.where(good[:, None, None], inverse, torch.nan), rank
-
-
-def _centred(p: Particles, value: Tensor) -> Tensor:
-    """A node vector without its mass-weighted mean in each system."""
-    mean = p.scene_sum(p.mass[:, None] * value) / total_mass(p)[:, None]
-    return value - mean[p.scene]
-
-
-def _inertia(p: Particles, r: Tensor) -> Tensor:
-    second = p.scene_sum((p.mass[:, None] * r)[:, :, None] * r[:, None, :])
-    trace = second.diagonal(dim1=1, dim2=2).sum(1)
-    return torch.diag_embed(trace[:, None].expand(-1, 3)) - second
+    return with_velocities(drawn, drawn.v * scale[p.scene, None])
 
 
 def _node_energy(p: Particles) -> Tensor:
-    return (0.5 * AMU_A2_FS2) * p.mass * _centred(p, p.v).square().sum(1)
+    return (0.5 * AMU_A2_FS2) * p.mass * centred(p, p.v).square().sum(1)
 
 
 def _by_species(p: Particles, value: Tensor) -> Tensor:

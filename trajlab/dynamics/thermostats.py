@@ -16,6 +16,7 @@ from torch import Tensor
 
 from trajlab.catalog import unknown
 from trajlab.dynamics import kinetics
+from trajlab.dynamics.geometry import masses, with_velocities
 from trajlab.dynamics.kinetics import NormalSource
 from trajlab.dynamics.particles import Particles
 from trajlab.units import AMU_A2_FS2, BOLTZMANN
@@ -122,7 +123,7 @@ class Langevin(_Heated):
         target = self.target(step, p)
         kT = (1 - keep * keep) * BOLTZMANN / AMU_A2_FS2 * (target[p.scene] if isinstance(target, Tensor) else target)
         kick = (kT / p.mass).sqrt_()[:, None] * kinetics.normal(p, generator)
-        return kinetics.remove_momentum(p.replace(v=kick.add_(p.v, alpha=keep)))
+        return kinetics.remove_momentum(with_velocities(p, kick.add_(p.v, alpha=keep)))
 
 
 @dataclass(frozen=True)
@@ -144,22 +145,22 @@ class CSVR(_Heated):
         return p
 
     def after(self, p: Particles, interval_fs: float, generator: Random, step: int = 0) -> Particles:
-        energy, n = kinetics.kinetic_energy(p), kinetics.degrees_of_freedom(p)
+        peculiar, n = kinetics.peculiar(p), kinetics.degrees_of_freedom(p)
+        energy = p.scene_sum(masses(p).column * peculiar.square()).sum(1)
         noise = kinetics.normal(p, generator)
         first, rest = _chi_square(p, noise, n)
         target = self.target(step + 1, p)
         c1 = math.exp(-interval_fs / self.tau_fs)
-        c2 = 0.5 * (1 - c1) * BOLTZMANN * target / energy
+        c2 = (1 - c1) * BOLTZMANN / AMU_A2_FS2 * target / energy
         root = first + (c1 / c2).sqrt()
-        alpha = (c2 * (root * root + rest)).sqrt() * torch.where(root < 0, -1.0, 1.0)
-        fluctuating = (n > 0) & (energy > 0)
-        peculiar = kinetics.peculiar(p)
-        v = p.v + (torch.where(fluctuating, alpha, 1.0) - 1)[p.scene, None] * peculiar
-        frozen = (n > 0) & (energy == 0)
-        if bool(frozen.any()):
-            fresh = kinetics.maxwell_boltzmann(p, target, _Given(noise)).v + (p.v - peculiar)
-            v = torch.where(frozen[p.scene, None], fresh, v)
-        return p.replace(v=v)
+        alpha = (c2 * (root * root + rest)).sqrt().copysign(root)
+        usual = (n > 0) & (energy > 0)
+        if bool(usual.all()):
+            return with_velocities(p, torch.addcmul(p.v, (alpha - 1).index_select(0, p.scene)[:, None], peculiar))
+        frozen = ((n > 0) & (energy == 0))[p.scene, None]
+        fresh = kinetics.maxwell_boltzmann(p, target, _Given(noise)).v - peculiar
+        change = torch.where(usual, alpha - 1, 0.0)[p.scene, None] * peculiar
+        return with_velocities(p, p.v + torch.where(frozen, fresh, change))
 
 
 @dataclass(frozen=True)
@@ -174,12 +175,9 @@ class _Given:
 
 def _chi_square(p: Particles, noise: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
     """R and S of every system from its 3N normal numbers: R is its first, S the sum of the squares of its last n - 1."""
-    sizes = p.sizes
-    start = sizes.cumsum(0) - sizes
-    place = torch.arange(len(noise), device=noise.device) - start[p.scene]
-    place = 3 * place[:, None] + torch.arange(3, device=noise.device)
-    counted = place >= (3 * sizes - n + 1)[p.scene, None]
-    return noise[start.clamp(max=len(noise) - 1), 0], p.scene_sum((noise * noise * counted).sum(1))
+    m = masses(p)
+    counted = m.place < (n - 1).index_select(0, p.scene)[:, None]
+    return noise[:, 0].index_select(0, m.first), p.scene_sum((noise * noise * counted).sum(1))
 
 
 def by_name(name: str, temperature_K: float | Ramp | tuple[float, ...] = 300.0, tau_fs: float = 350.0) -> Any:

@@ -1,0 +1,129 @@
+"""What kinetics needs to know of the masses and positions of a batch, computed once and kept with the `Particles`.
+
+A thermostat changes velocities several times between two moves, and everything about the inertia stays as it was. `with_velocities`
+and `moved` make the next `Particles` and hand on what is still true, which halves the cost of a step of small systems.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from trajlab.dynamics.particles import Particles
+
+RTOL = 1e-4  #: eigenvalues of the inertia tensor below this share of the largest count as zero
+
+
+@dataclass(frozen=True, eq=False)
+class Masses:
+    """What depends on masses and sizes alone.
+
+    ``column[node 1]`` and ``total[scene 1]``, amu; ``isolated[scene]``; ``free[scene]`` = 3N - 3; ``first[scene]``, the first node
+    of each system; ``place[node 3]``, the components of each system counted backwards from its last; ``spins``, whether any system
+    is isolated, so that L matters, and ``mixed``, whether some are and others are not.
+    """
+
+    column: Tensor
+    total: Tensor
+    isolated: Tensor
+    free: Tensor
+    first: Tensor
+    place: Tensor
+    spins: bool
+    mixed: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Inertia:
+    """``r[node 3]`` from the centre of mass; pseudo-``inverse[scene 3 3]`` (zero for periodic systems) and its ``rank[scene]``."""
+
+    r: Tensor
+    inverse: Tensor
+    rank: Tensor
+
+
+def masses(p: Particles) -> Masses:
+    """The masses of ``p``, kept with it."""
+    kept = p.__dict__.get("_masses")
+    if kept is None:
+        kept = p.__dict__["_masses"] = _masses(p)
+    return kept
+
+
+def _masses(p: Particles) -> Masses:
+    isolated, sizes = p.isolated, p.sizes
+    ends = sizes.cumsum(0)
+    node = torch.arange(1, len(p.mass) + 1, device=p.mass.device)
+    place = 3 * (ends[p.scene] - node)[:, None] + torch.arange(2, -1, -1, device=p.mass.device)
+    spins = bool(isolated.any())
+    return Masses(p.mass[:, None], p.scene_sum(p.mass)[:, None], isolated, (3 * sizes - 3).to(p.x.dtype), ends - sizes, place.to(p.x.dtype),
+                  spins, spins and not bool(isolated.all()))
+
+
+def inertia_of(p: Particles) -> Inertia:
+    """The inertia of ``p`` about its centres of mass, kept with it."""
+    kept = p.__dict__.get("_inertia")
+    if kept is None:
+        m, r = masses(p), centred(p, p.x)
+        inverse, rank = inverse_inertia(inertia_tensor(p, r))
+        if m.mixed:
+            inverse, rank = inverse * m.isolated[:, None, None], rank * m.isolated
+        kept = p.__dict__["_inertia"] = Inertia(r, inverse, rank)
+    return kept
+
+
+def with_velocities(p: Particles, v: Float[Tensor, "node 3"]) -> Particles:
+    """``p`` with other velocities; what is known of its inertia stays known."""
+    new = object.__new__(type(p))
+    new.__dict__.update(p.__dict__)
+    new.__dict__["v"] = v
+    return new
+
+
+def moved(p: Particles, x: Float[Tensor, "node 3"], v: Float[Tensor, "node 3"]) -> Particles:
+    """``p`` at other positions with other velocities; the masses stay known."""
+    new = with_velocities(p, v)
+    new.__dict__["x"] = x
+    new.__dict__.pop("_inertia", None)
+    return new
+
+
+def centred(p: Particles, value: Float[Tensor, "node 3"]) -> Float[Tensor, "node 3"]:
+    """A node vector without its mass-weighted mean in each system."""
+    m = masses(p)
+    return value - (p.scene_sum(m.column * value) / m.total).index_select(0, p.scene)
+
+
+def inertia_tensor(p: Particles, r: Float[Tensor, "node 3"]) -> Float[Tensor, "scene 3 3"]:
+    """sum m (|r|^2 1 - r r^T)."""
+    second = p.scene_sum((masses(p).column * r)[:, :, None] * r[:, None, :])
+    trace = second.diagonal(dim1=1, dim2=2).sum(1)
+    return torch.eye(3, dtype=r.dtype, device=r.device) * trace[:, None, None] - second
+
+
+def inverse_inertia(tensor: Float[Tensor, "scene 3 3"]) -> tuple[Float[Tensor, "scene 3 3"], Float[Tensor, "scene"]]:
+    """The Hermitian pseudo-inverse of inertia tensors with the relative cutoff `RTOL`, and their ranks; NaN stays NaN.
+
+    Ordinary molecules are simply inverted. The ratio of the smallest eigenvalue to the largest is at least 1/(tr I tr I^-1);
+    only where that leaves it open whether an eigenvalue lies below the cutoff, the eigenvalues are looked at.
+    """
+    inverse = torch.linalg.inv_ex(tensor)[0]
+    spread = tensor.diagonal(dim1=1, dim2=2).sum(1) * inverse.diagonal(dim1=1, dim2=2).sum(1)
+    plain = (spread > 0) & (spread < 1 / RTOL)
+    rank = torch.full_like(spread, 3.0)
+    if not bool(plain.all()):
+        odd = torch.nonzero(~plain)[:, 0]
+        inverse[odd], rank[odd] = _pseudo_inverse(tensor[odd])
+    return inverse, rank
+
+
+def _pseudo_inverse(tensor: Tensor) -> tuple[Tensor, Tensor]:
+    good = torch.isfinite(tensor).flatten(1).all(1)
+    safe = torch.where(good[:, None, None], tensor, 0.0)
+    value = torch.linalg.eigvalsh(safe)
+    rank = ((value > RTOL * value[:, -1:]) & (value > 0)).sum(1).to(tensor.dtype)
+    inverse = torch.linalg.pinv(safe, rtol=RTOL, hermitian=True)
+    return torch.where(good[:, None, None], inverse, torch.nan), rank
