@@ -1,0 +1,91 @@
+"""Tables and provenance as HTML; here, and only here, numbers are turned into text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from trajlab.evaluate.results import Table
+
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def number(value: float | int) -> str:
+    """Four significant digits, powers of ten where a plain number would be long, integers in full.
+
+    >>> number(0.0225), number(1234567), number(3.2e-7), number(float("nan"))
+    ('0.0225', '1\\u202f234\\u202f567', '3.2 × 10⁻⁷', 'n/a')
+    """
+    if isinstance(value, int):
+        return f"{value:,}".replace(",", "\u202f").replace("-", "−")
+    if math.isnan(value):
+        return "n/a"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    if value != 0 and not 1e-3 <= abs(value) < 1e5:
+        mantissa, _, power = f"{value:.3g}".partition("e")
+        if not power:
+            mantissa, _, power = f"{value:.2e}".partition("e")
+        return f"{float(mantissa):g} × 10{str(int(power)).translate(_SUPERSCRIPT)}".replace("-", "−")
+    return f"{value:.4g}".replace("-", "−")
+
+
+def cell(value: float | int | str | bool | None) -> str:
+    """One table cell: words to the left, numbers to the right, yes and no coloured, nothing as a dash."""
+    if value is None:
+        return "<td>–</td>"
+    if isinstance(value, bool):
+        return '<td class="yes">yes</td>' if value else '<td class="no">no</td>'
+    if isinstance(value, str):
+        return f'<td class="word">{escape(value)}</td>'
+    return f"<td>{number(value)}</td>"
+
+
+def table(result: Table) -> str:
+    """A card with the table, its title above and its note below.
+
+    Raises:
+        ValueError: a row is not as long as the header.
+    """
+    for row in result.rows:
+        if len(row) != len(result.columns):
+            raise ValueError(f"table {result.title!r} has {len(result.columns)} columns, but a row has {len(row)} cells: {list(row)}")
+    words = [_is_words([row[j] for row in result.rows]) for j in range(len(result.columns))]
+    head = "".join(f'<th scope="col"{" class=word" if w else ""}>{escape(c)}</th>' for c, w in zip(result.columns, words))
+    body = "".join(f"<tr>{_row(row)}</tr>" for row in result.rows)
+    note = f'<p class="note">{escape(result.note)}</p>' if result.note else ""
+    title = escape(result.title)
+    return (f'<section class="card"><h3>{title}</h3><div class="scroll" tabindex="0" role="region" aria-label="{title}">'
+            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{note}</section>")
+
+
+def _is_words(column: Sequence[Any]) -> bool:
+    return any(isinstance(value, str) for value in column) and not any(isinstance(value, int | float) for value in column)
+
+
+def _row(row: Sequence[Any]) -> str:
+    first = row[0] if isinstance(row[0], str) else cell(row[0]).removeprefix("<td>").removesuffix("</td>")
+    return f'<th scope="row">{escape(first)}</th>' + "".join(cell(value) for value in row[1:])
+
+
+def provenance(values: Mapping[str, Any]) -> str:
+    """Names and values; nested mappings fold away."""
+    rows = "".join(f"<dt>{escape(str(key).replace('_', ' '))}</dt><dd>{_value(key, value)}</dd>" for key, value in values.items())
+    return f"<dl>{rows}</dl>"
+
+
+def _value(key: str, value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"<details><summary>{len(value)} entries</summary>{provenance(value)}</details>" if value else "–"
+    if value is None or value == "":
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return number(value)
+    if isinstance(value, list | tuple):
+        return escape(", ".join(map(str, value)))
+    text = escape(str(value))
+    return f"<code>{text}</code>" if key in {"command", "checksum", "hash", "sha256", "path"} or len(text) > 60 else text
