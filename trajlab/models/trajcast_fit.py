@@ -1,0 +1,166 @@
+"""Fitting TrajCast: from trajectories to pairs, scales and a trained step."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from trajlab.dynamics.conservation import spread
+from trajlab.models.pairs import PairBatch, Pairs
+from trajlab.models.trajcast_step import TrajCastStep
+from trajlab.types import Trajectories
+
+if TYPE_CHECKING:
+    from trajlab.models.trajcast import TrajCast
+
+
+class PairLoss:
+    """Mean squared error of displacement and velocity, each in units of a root mean square, with equal weights.
+
+    The published loss takes one root mean square for all atoms. With ``scaling="element"`` each element is weighed by the geometric
+    mean of its own and the global one: wholly its own would spend accuracy of hydrogen, which carries the error, on heavy atoms.
+    """
+
+    def __init__(self, displacement: Tensor, velocity: Tensor) -> None:
+        self.displacement, self.velocity = displacement, velocity
+
+    def __call__(self, step: TrajCastStep, batch: PairBatch) -> Tensor:
+        species = step.species(batch.before.kind)
+        d, v = step(batch.before, batch.slots, batch.stride, batch.which, species)
+        case = spread(batch.which, batch.before)
+        off_d = (d - batch.displacement) / self.displacement[case, species][:, None]
+        off_v = (v - batch.velocity) / self.velocity[case, species][:, None]
+        return (off_d**2).mean() + (off_v**2).mean()
+
+
+def scales(pairs: Pairs, elements: tuple[int, ...], deviation: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Root mean squares of the targets, by stride and element and by stride over all atoms: d[s e], v[s e], d[s 1], v[s 1]."""
+    before = pairs.states[0]
+    rows = []
+    for number, frame in enumerate(pairs.frames):
+        after = pairs.states[frame]
+        stride = spread(pairs.time[:, frame] - pairs.time[:, 0], before)[:, None]
+        d, v = after.x - before.x, after.v
+        if deviation:
+            d, v = d - before.v * stride, v - before.v
+        masks = [before.kind == z for z in elements]
+        rms = [[float((value[m] ** 2).mean().sqrt()) for m in masks] for value in (d, v)]
+        rows.append((*rms, [float((d**2).mean().sqrt())], [float((v**2).mean().sqrt())]))
+        if min(*rms[0], *rms[1]) <= 0:
+            raise ValueError(f"an element does not move at all over stride {number}; there is nothing to learn from such pairs")
+    made = [torch.tensor([row[k] for row in rows], dtype=torch.float64) for k in range(4)]
+    return made[0], made[1], made[2], made[3]
+
+
+@torch.no_grad()
+def relative_errors(step: TrajCastStep, pairs: Pairs, batch: int = 64) -> dict[str, float]:
+    """Root mean square errors over all atoms and components, relative to the root mean square of d and of v'."""
+    sums = torch.zeros(4, dtype=torch.float64)
+    straight = [i for i in range(len(pairs)) if not pairs.kinds[i // len(pairs.sizes)][1]]
+    for indices in torch.tensor(straight).split(batch):
+        b = pairs.batch(indices)
+        d, v = step(b.before, b.slots, b.stride, b.which)
+        for k, value in enumerate((d - b.displacement, b.displacement, v - b.velocity, b.velocity)):
+            sums[k] += (value**2).sum().cpu()
+    return {"score": float((sums[0] / sums[1]).sqrt() + (sums[2] / sums[3]).sqrt()), "displacement": float((sums[0] / sums[1]).sqrt()),
+            "velocity": float((sums[2] / sums[3]).sqrt())}
+
+
+def fit(model: TrajCast, trajectories: Trajectories, validation: Trajectories | None, *, minutes: float | None, train: Any,
+        folder: str | Path | None, progress: bool, seed: int) -> TrajCast:
+    """See `trajlab.models.trajcast.TrajCast.fit`."""
+    from trajlab.train.config import TrainConfig
+    from trajlab.train.loop import train as run
+
+    settings = train or TrainConfig(minutes=minutes or 20.0, seed=seed)
+    if minutes is not None and train is not None:
+        settings = replace(train, minutes=minutes, steps=None)
+    trajectories, validation = prepare(model, trajectories, validation)
+    config = model.config
+    frames = tuple(range(1, trajectories.n_frames))
+    pairs = Pairs(trajectories, frames, config.cutoff, config.time_reversal > 0)
+    elements = tuple(sorted(set(pairs.states[0].kind.tolist())))
+    strides = tuple(float(s) for s in (trajectories.time[0] - trajectories.time[0, 0])[1:])
+    generator_state = torch.random.get_rng_state()
+    torch.manual_seed(seed)  # the nets' initialisers draw from the global generator; it is put back right after
+    density = float(pairs.slots[0].mask.sum(1).mean()) * (config.cutoff / (config.cutoff + 0.5)) ** 3
+    step = TrajCastStep(config, elements, strides, config.neighbours or max(density, 1.0))
+    torch.random.set_rng_state(generator_state)
+    by_d, by_v, all_d, all_v = scales(pairs, elements, config.targets == "deviation")
+    if config.scaling == "element":
+        weigh_d, weigh_v = (by_d * all_d).sqrt(), (by_v * all_v).sqrt()
+    else:
+        by_d, by_v = all_d.expand_as(by_d).clone(), all_v.expand_as(by_v).clone()
+        weigh_d, weigh_v = by_d, by_v
+    step.displacement_scale.copy_(by_d)
+    step.velocity_scale.copy_(by_v)
+    step.speed_scale.copy_((pairs.states[0].v ** 2).mean().sqrt())
+    judge = None if validation is None else Pairs(validation, frames, config.cutoff)
+    result = run(step, PairLoss(weigh_d, weigh_v), pairs, settings, folder=folder, progress=progress,
+                 validate=None if judge is None else lambda module: relative_errors(module, judge))
+    return finish(model, result, trajectories, settings)
+
+
+def prepare(model: TrajCast, trajectories: Trajectories, validation: Trajectories | None) -> tuple[Trajectories, Trajectories | None]:
+    """Check what came, cut long trajectories into pairs, and set runs aside for validation where none were given."""
+    from trajlab.data.splits import check_split, split
+    from trajlab.data.velocities import check_velocities
+    from trajlab.data.windows import windows
+
+    model_stride = model.config.stride
+    made = []
+    for data in (trajectories, validation):
+        if data is None:
+            made.append(None)
+            continue
+        if data.n_frames < 2:
+            raise ValueError(f"a pair needs two frames, but these trajectories have {data.n_frames}; record at least one stride after each start")
+        Trajectories.velocity.fget(data)  # type: ignore[attr-defined]  # says what to do where there are none
+        check_velocities(data)
+        if data.n_frames > 3:
+            hop = 1 if model_stride is None else max(round(model_stride / data.spacing), 1)
+            data = windows(data, 2, stride=hop, hop=hop)
+        elif model_stride is not None:
+            data = data.frames([0, _frame_at(data, model_stride)])
+        made.append(data)
+    first, second = made
+    if second is None and first is not None and "run" in first.context and len(first.context["run"].unique()) >= 10:
+        parts = split(first, (0.9, 0.1), by="run")
+        first, second = parts.train, parts.validation
+    elif second is not None and first is not None:
+        check_split(first, second)
+    if first is None:
+        raise ValueError("no training data")
+    return first, second
+
+
+def _frame_at(data: Trajectories, stride: float) -> int:
+    offsets = data.time[0] - data.time[0, 0]
+    match = ((offsets - stride).abs() < 1e-6 * stride).nonzero().flatten()
+    if not len(match):
+        have = ", ".join(f"{float(t):g}" for t in offsets[1:])
+        raise ValueError(f"the configuration asks for a stride of {stride:g} fs, but the frames lie {have} fs after the first")
+    return int(match[0])
+
+
+def finish(model: TrajCast, result: Any, trajectories: Trajectories, settings: Any) -> TrajCast:
+    """Put the trained step into the model, with the limits of its training data and where it came from."""
+    from dataclasses import asdict
+
+    import trajlab
+    from trajlab.data.store import checksum
+    from trajlab.models.watchdogs import Limits
+
+    step = result.module
+    model.step, model.stride = step.eval().requires_grad_(False), step.strides[0]
+    model.limits = Limits.measure(trajectories)
+    model.about = {
+        "method": "trajcast", "version": trajlab.__version__, "config": asdict(model.config), "train": asdict(settings), "steps": result.step,
+        "elapsed_s": result.elapsed, "stopped": result.stopped, "data": checksum(trajectories), "source": dict(trajectories.source),
+        "validation": result.history[-1] if result.history else {},
+    }
+    return model

@@ -1,0 +1,92 @@
+r"""Depthwise (uvu) tensor products with spherical harmonics, contracted densely for each (l1, l2, l3).
+
+Features of rotation order l are held as one tensor ``h[l]`` of shape ``[node, 2l+1, channel]`` whose channels are first the C of
+natural parity, (-1)^l (those of a spherical harmonic), then, if there are any, the C of the other. A product with a harmonic Y_l2
+keeps this flag when l1 + l2 + l3 is even and flips it when it is odd; so both parities share one coupling block
+
+    G[m1, m3] = sqrt(2 l3 + 1) sum_m2 w3j(l1 l2 l3)[m1, m2, m3] Y_l2[m2]          (component normalisation)
+
+and 30 paths at l_max = 2 are 15 contractions. Sums over neighbours are part of the contraction: for each node one matrix product
+of G, ``[2 l3 + 1, slot (2 l1 + 1)]``, with weighted features, ``[slot (2 l1 + 1), channel]``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Tensor
+
+Features = list[Tensor]  #: per l: [node, 2l+1, channel]
+
+
+@dataclass(frozen=True)
+class Path:
+    """One contraction (l1, l2, l3) for ``parities`` 1 (natural only) or 2; ``flip`` where natural and unnatural change places."""
+
+    l1: int
+    l2: int
+    l3: int
+    parities: int
+
+    @property
+    def flip(self) -> bool:
+        return (self.l1 + self.l2 + self.l3) % 2 == 1
+
+
+def paths(parities: tuple[int, ...], l_max: int) -> tuple[Path, ...]:
+    """All paths from features with ``parities[l]`` (0: absent, 1: natural only, 2: both) and harmonics up to ``l_max``, l3 <= l_max."""
+    return tuple(
+        Path(l1, l2, l3, parities[l1])
+        for l1 in range(len(parities))
+        if parities[l1]
+        for l2 in range(l_max + 1)
+        for l3 in range(abs(l1 - l2), min(l1 + l2, l_max) + 1)
+    )
+
+
+def reached(table: tuple[Path, ...], l_max: int) -> tuple[int, ...]:
+    """Which parities of each l the paths can reach: 1 natural only, 2 both."""
+    reach = [0] * (l_max + 1)
+    for path in table:
+        reach[path.l3] = max(reach[path.l3], 2 if path.flip or path.parities == 2 else 1)
+    return tuple(reach)
+
+
+@cache
+def coupling(l1: int, l2: int, l3: int) -> Tensor:
+    """sqrt(2 l3 + 1) times e3nn's Wigner 3j symbol, ``[2l1+1, 2l2+1, 2l3+1]``, float64."""
+    from e3nn.o3 import wigner_3j
+
+    return wigner_3j(l1, l2, l3, dtype=torch.float64) * (2 * l3 + 1) ** 0.5
+
+
+def harmonics(direction: Tensor, l_max: int, normalise: bool = True) -> list[Tensor]:
+    """Real spherical harmonics with component normalisation, per l ``[..., 2l+1]``; a zero vector gives zeros for l > 0."""
+    if l_max <= 1:
+        if normalise:
+            direction = torch.nn.functional.normalize(direction, dim=-1)
+        return [torch.ones_like(direction[..., :1]), direction * 3**0.5][: l_max + 1]
+    from e3nn.o3 import spherical_harmonics
+
+    stacked = spherical_harmonics(list(range(l_max + 1)), direction, normalise, "component")
+    return list(stacked.split([2 * l + 1 for l in range(l_max + 1)], dim=-1))  # noqa: E741
+
+
+def blocks(table: tuple[Path, ...], sphere: list[Tensor]) -> dict[tuple[int, int, int], Tensor]:
+    """Coupling blocks G for every path: ``[..., 2l1+1, 2l3+1]`` from harmonics ``[..., 2l2+1]``. They depend on geometry alone."""
+    made: dict[tuple[int, int, int], Tensor] = {}
+    for path in table:
+        key = (path.l1, path.l2, path.l3)
+        if key not in made:
+            y = sphere[path.l2]
+            symbol = coupling(*key).to(y)
+            made[key] = torch.tensordot(y, symbol, dims=([-1], [1]))
+    return made
+
+
+def pool(weighted: Tensor, block: Tensor) -> Tensor:
+    """Sum over slots and components: weighted ``[node slot d1 channel]``, block ``[node slot d1 d3]`` -> ``[node d3 channel]``."""
+    nodes, slots, d1, channels = weighted.shape
+    return torch.bmm(block.reshape(nodes, slots * d1, -1).transpose(1, 2), weighted.reshape(nodes, slots * d1, channels))

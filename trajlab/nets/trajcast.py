@@ -1,0 +1,177 @@
+r"""The published TrajCast net: messages conditioned on velocities, with irreps of both parities up to l_max.
+
+Each block, on features h of hidden irreps C x (0e + 0o + 1e + 1o + ... ):
+
+    m_ij  = uvu product of h_j with Y(r_ij), weights from a perceptron on the radial basis
+    M_i   = contraction of sum_j m_ij / avg. number of neighbours back to C channels
+    U_i   = uvu product of M_i with Y(v_i), weights from a perceptron on the speed basis
+    h_i  <- ( gate(linear(U_i)) + W[species_i] h_i ) / sqrt(2)
+
+Source: Thiemann et al., arXiv:2503.23794; normalisations are those of e3nn (component irreps, element paths), so that the map from
+their parameters to ours is a reordering.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn.functional import silu
+
+from trajlab.nets.neighbourhood import Neighbourhood
+from trajlab.nets.radial import SILU_SECOND_MOMENT, TANH_SECOND_MOMENT, BesselBasis, WeightNet, gaussian_speed_basis
+from trajlab.nets.tensor_product import Features, Path, blocks, harmonics, paths, pool, reached
+
+
+class Contraction(nn.Module):
+    """An equivariant linear map from the outputs of paths to C channels of each reachable irrep (plus extra even scalars).
+
+    Input: for each path ``[node, 2 l3 + 1, parities C]``. Output: per l ``[node, 2l+1, parities C]``.
+    """
+
+    def __init__(self, table: tuple[Path, ...], channels: int, l_max: int, extra: int = 0, wanted: tuple[int, ...] | None = None) -> None:
+        super().__init__()
+        self.table, self.channels = table, channels
+        self.parities = reached(table, l_max) if wanted is None else tuple(map(min, reached(table, l_max), wanted))
+        self.inputs = {(l3, odd): self._inputs(l3, odd) for l3 in range(l_max + 1) for odd in range(self.parities[l3])}
+        self.weights = nn.ParameterDict()
+        for (l3, odd), found in self.inputs.items():
+            outputs = channels + (extra if (l3, odd) == (0, 0) else 0)
+            self.weights[f"{l3}{'no'[odd]}"] = nn.Parameter(torch.randn(len(found) * channels, outputs))
+
+    def _inputs(self, l3: int, odd: int) -> list[tuple[int, int]]:
+        """(path, block of channels) that end in rotation order ``l3`` with natural (0) or unnatural (1) parity."""
+        found = []
+        for number, path in enumerate(self.table):
+            if path.l3 == l3:
+                found += [(number, block) for block in range(path.parities) if (block + path.flip) % 2 == odd]
+        return found
+
+    def forward(self, products: list[Tensor]) -> Features:
+        c = self.channels
+        out = []
+        for l3, count in enumerate(self.parities):
+            parts = []
+            for odd in range(count):
+                columns = [products[n][..., b * c : (b + 1) * c] for n, b in self.inputs[l3, odd]]
+                weight = self.weights[f"{l3}{'no'[odd]}"]
+                parts.append(torch.cat(columns, dim=-1) @ (weight * len(weight) ** -0.5))
+            out.append(parts[0] if count == 1 else torch.cat(parts, dim=-1))
+        return out
+
+
+class TrajCastBlock(nn.Module):
+    """One conditioned message-passing block. ``parities[l]`` says which parities (1: natural, 2: both) come in."""
+
+    def __init__(self, parities: tuple[int, ...], channels: int, l_max: int, species: int, radial: tuple[int, ...], bases: tuple[int, int]) -> None:
+        super().__init__()
+        self.channels = channels
+        self.edge_paths = paths(parities, l_max)
+        self.contract = Contraction(self.edge_paths, channels, l_max)
+        self.speed_paths = paths(self.contract.parities, l_max)
+        self.edge_net = WeightNet((bases[0], *radial, sum(p.parities for p in self.edge_paths) * channels))
+        self.speed_net = WeightNet((bases[1], *radial, sum(p.parities for p in self.speed_paths) * channels))
+        self.parities = reached(self.speed_paths, l_max)
+        self.gates = channels * sum(self.parities[1:])
+        self.linear = Contraction(self.speed_paths, channels, l_max, extra=self.gates)
+        self.skip = nn.ParameterDict()
+        for l in range(min(len(parities), l_max + 1)):  # noqa: E741
+            for odd in range(min(parities[l], self.parities[l])):
+                self.skip[f"{l}{'no'[odd]}"] = nn.Parameter(torch.randn(species, channels, channels))
+
+    def forward(self, h: Features, species: Tensor, radial: Tensor, speed: Tensor, hood: Neighbourhood,
+                edge_blocks: dict, speed_blocks: dict, inverse_neighbours: Tensor) -> Features:
+        pooled = self._messages(h, radial, hood, edge_blocks)
+        messages = self.contract([part * inverse_neighbours for part in pooled])
+        update = self._gate(self.linear(self._conditioned(messages, speed, speed_blocks)))
+        return [self._skipped(l, h, new, species) for l, new in enumerate(update)]  # noqa: E741
+
+    def _messages(self, h: Features, radial: Tensor, hood: Neighbourhood, edge_blocks: dict) -> list[Tensor]:
+        weights = self.edge_net(radial).split([p.parities * self.channels for p in self.edge_paths], dim=-1)
+        senders = [hood.gather(part) for part in h]
+        out = []
+        for path, weight in zip(self.edge_paths, weights, strict=True):
+            weighted = weight[:, :, None] * senders[path.l1]
+            block = edge_blocks[path.l1, path.l2, path.l3]
+            if path.l2 == 0:  # the harmonic is 1 and the coupling the identity: a plain sum over slots
+                out.append(weighted.sum(1))
+            else:
+                out.append(pool(weighted, block))
+        return out
+
+    def _conditioned(self, messages: Features, speed: Tensor, speed_blocks: dict) -> list[Tensor]:
+        weights = self.speed_net(speed).split([p.parities * self.channels for p in self.speed_paths], dim=-1)
+        out = []
+        for path, weight in zip(self.speed_paths, weights, strict=True):
+            value = messages[path.l1]
+            if path.l2 > 0:
+                value = torch.bmm(speed_blocks[path.l1, path.l2, path.l3].transpose(1, 2), value)
+            out.append(value * weight[:, None])
+        return out
+
+    def _gate(self, update: Features) -> Features:
+        c = self.channels
+        even, gates = update[0][:, 0, :c], update[0][:, 0, c : c + self.gates]
+        scalars = [silu(even) * SILU_SECOND_MOMENT]
+        if self.parities[0] == 2:
+            scalars.append(torch.tanh(update[0][:, 0, c + self.gates :]) * TANH_SECOND_MOMENT)
+        gates = (silu(gates) * SILU_SECOND_MOMENT).split([c * n for n in self.parities[1:]], dim=-1)
+        out = [torch.cat(scalars, dim=-1)[:, None]]
+        return out + [part * gate[:, None] for part, gate in zip(update[1:], gates, strict=True)]
+
+    def _skipped(self, l: int, h: Features, new: Tensor, species: Tensor) -> Tensor:  # noqa: E741
+        """(new + W[species] h) / sqrt(2) for one rotation order; irreps that h lacks pass unchanged but for the root."""
+        c, half = self.channels, 0.5**0.5
+        parts = []
+        for odd in range(self.parities[l]):
+            fresh = new[..., odd * c : (odd + 1) * c] * half
+            name = f"{l}{'no'[odd]}"
+            if name in self.skip:
+                weight = (self.skip[name] * (half * c**-0.5)).index_select(0, species)
+                fresh = torch.baddbmm(fresh, h[l][..., odd * c : (odd + 1) * c], weight)
+            parts.append(fresh)
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+
+
+class TrajCastNet(nn.Module):
+    """The published architecture; arguments as in `trajlab.models.trajcast_config.TrajCastConfig`."""
+
+    def __init__(self, species: int, channels: int, l_max: int, n_blocks: int, cutoff: float, *, radial: tuple[int, ...] = (16, 16, 16),
+                 bessel: int = 8, speed_functions: int = 8, speed_max: float = 0.11, neighbours: float = 10.0) -> None:
+        super().__init__()
+        self.l_max, self.channels, self.species, self.speed_max = l_max, channels, species, speed_max
+        self.basis = BesselBasis(cutoff, bessel)
+        self.speed_mix = nn.Parameter(torch.randn(species, speed_functions, speed_functions))
+        self.first = nn.ParameterList([torch.randn(species + speed_functions, channels)])
+        self.first.extend([torch.randn(1, channels) for _ in range(l_max)])
+        self.register_buffer("inverse_neighbours", torch.tensor(1.0 / neighbours))
+        parities: tuple[int, ...] = (1,) * (l_max + 1)
+        self.blocks = nn.ModuleList()
+        for _ in range(n_blocks):
+            self.blocks.append(TrajCastBlock(parities, channels, l_max, species, radial, (bessel, speed_functions)))
+            parities = self.blocks[-1].parities
+        self.compress = nn.Parameter(torch.randn(channels, max(channels // 4, 1)))
+        self.out = nn.Parameter(torch.randn(max(channels // 4, 1), 2))
+
+    def forward(
+        self, species: Int[Tensor, "node"], v: Float[Tensor, "node 3"], hood: Neighbourhood, stride: Float[Tensor, "node"] | None = None
+    ) -> Float[Tensor, "node 2 3"]:
+        """``v`` in Angstrom/fs; ``stride`` is not used (one model a stride, as published)."""
+        del stride
+        radial = self.basis(hood.length) * hood.mask[..., None]
+        basis = gaussian_speed_basis(torch.linalg.vector_norm(v, dim=-1), self.speed_max, self.speed_mix.shape[1])
+        mix = self.speed_mix.index_select(0, species) * basis.shape[1] ** -0.5
+        speed = torch.bmm(basis[:, None], mix)[:, 0]
+        sphere = harmonics(v, self.l_max)
+        one_hot = torch.nn.functional.one_hot(species, self.species).to(v)
+        scalars = torch.cat([one_hot, speed], dim=-1) @ (self.first[0] * len(self.first[0]) ** -0.5)
+        h: Features = [scalars[:, None], *(sphere[k][..., None] * self.first[k] for k in range(1, self.l_max + 1))]
+        edge_sphere = harmonics(hood.unit, self.l_max, normalise=self.l_max > 1)
+        every = self.blocks[-1].edge_paths + self.blocks[-1].speed_paths + self.blocks[0].edge_paths + self.blocks[0].speed_paths
+        edge_blocks, speed_blocks = blocks(every, edge_sphere), blocks(every, sphere)
+        for block in self.blocks:
+            h = block(h, species, radial, speed, hood, edge_blocks, speed_blocks, self.inverse_neighbours)
+        out = h[1][..., : self.channels] @ (self.compress * self.channels**-0.5) @ (self.out * math.sqrt(1 / len(self.out)))
+        return out.transpose(1, 2)
