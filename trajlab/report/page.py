@@ -118,5 +118,5 @@ def _asset(name: str) -> str:
 
 
 def _scripts(player: bool) -> str:
-    library = f"<script>{_asset('3Dmol-min.js')}</script>\n" if player else ""
-    return f"{library}<script>{_asset('viewer.js')}</script>"
+    names = ["theme.js", "3Dmol-min.js", "viewer.js"] if player else ["theme.js"]
+    return "\n".join(f"<script>{_asset(name)}</script>" for name in names)

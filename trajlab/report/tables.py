@@ -25,11 +25,9 @@ def number(value: float | int) -> str:
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
     if value != 0 and not 1e-3 <= abs(value) < 1e5:
-        mantissa, _, power = f"{value:.3g}".partition("e")
-        if not power:
-            mantissa, _, power = f"{value:.2e}".partition("e")
+        mantissa, _, power = f"{value:.2e}".partition("e")
         return f"{float(mantissa):g} × 10{str(int(power)).translate(_SUPERSCRIPT)}".replace("-", "−")
-    return f"{value:.4g}".replace("-", "−")
+    return (f"{value:.0f}" if abs(value) >= 1e3 else f"{value:.4g}").replace("-", "−")
 
 
 def cell(value: float | int | str | bool | None) -> str:

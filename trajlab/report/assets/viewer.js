@@ -3,17 +3,8 @@
   "use strict";
   const byId = (id) => document.getElementById(id);
 
-  byId("theme").addEventListener("click", () => {
-    const root = document.documentElement;
-    const dark = getComputedStyle(root).colorScheme === "dark";
-    root.dataset.theme = dark ? "light" : "dark";
-    for (const pane of panes) pane.recolour();
-  });
-
-  const data = byId("scenes");
-  const scenes = data ? JSON.parse(data.textContent) : [];
+  const scenes = JSON.parse(byId("scenes").textContent);
   const panes = [];
-  if (!scenes.length) return;
 
   // int16 steps of `scale` Angstrom around `centre`; frame-major, as [time node 3].
   function unpack(scene) {
@@ -103,7 +94,7 @@
     fit() {
       const crystal = this.scene.box.length > 0;
       this.viewer.zoomTo();
-      this.viewer.zoom(crystal ? 1.35 : 1.45);
+      this.viewer.zoom(crystal ? 1.12 : 1.45);
       this.viewer.render();
     }
 
@@ -169,5 +160,6 @@
   play.addEventListener("click", () => setPlaying(!playing));
   slider.addEventListener("input", () => { setPlaying(false); time = Number(slider.value) * step(); show(); });
   hold.addEventListener("change", () => show(true));
+  document.addEventListener("themechange", () => panes.forEach((pane) => pane.recolour()));
   show();
 })();
