@@ -1,0 +1,24 @@
+"""Data sets and generators: reference molecular dynamics, each recipe by name, each file with a card."""
+
+TABLE: dict[str, str] = {
+    "aspirin": "trajlab.sources.molecules:ASPIRIN",
+    "ethanol": "trajlab.sources.molecules:ETHANOL",
+    "malonaldehyde": "trajlab.sources.molecules:MALONALDEHYDE",
+    "naphthalene": "trajlab.sources.molecules:NAPHTHALENE",
+    "paracetamol": "trajlab.sources.molecules:PARACETAMOL",
+    "salicylic_acid": "trajlab.sources.molecules:SALICYLIC_ACID",
+    "toluene": "trajlab.sources.molecules:TOLUENE",
+    "uracil": "trajlab.sources.molecules:URACIL",
+    "xtb": "trajlab.sources.molecules:XTB_MOLECULE",
+    "copper": "trajlab.sources.crystals:COPPER",
+    "aluminium": "trajlab.sources.crystals:ALUMINIUM",
+    "quartz": "trajlab.sources.crystals:QUARTZ",
+}
+
+#: Reference potentials: a function (system, folder) -> (Potential, Particles at rest).
+POTENTIALS: dict[str, str] = {
+    "sgdml": "trajlab.sources.molecules:sgdml",
+    "GFN2-xTB": "trajlab.sources.molecules:xtb",
+    "emt": "trajlab.sources.crystals:emt",
+    "vashishta": "trajlab.sources.crystals:vashishta",
+}

@@ -101,6 +101,19 @@ class SGDML:
                 "Put the atoms into the order of the model, and start from the isomer it was trained on"
             )
 
+    def geometry(self, point: int = 0) -> Tensor:
+        """Positions ``[node 3]`` of a training point, in Angstrom, about their mean, rebuilt from all its distances.
+
+        Classical scaling: with the squared distances D and the centring matrix J, the leading eigenvectors of -J D J/2 times the
+        roots of their eigenvalues. Chirality is lost; the kernel does not see it.
+        """
+        n = len(self.z)
+        square = torch.zeros(n, n, dtype=torch.float64)
+        square[self.row.cpu(), self.column.cpu()] = (self.both[point] + self.middle).cpu() ** -2
+        centre = torch.eye(n, dtype=torch.float64) - 1 / n
+        value, vector = torch.linalg.eigh(-0.5 * centre @ (square + square.T) @ centre)
+        return vector[:, -3:] * value[-3:].clamp(min=0).sqrt()
+
     def _molecules(self, p: Particles) -> Tensor:
         atoms = len(self.z)
         if len(p.kind) != atoms * p.n_scenes or not bool((p.kind.view(p.n_scenes, -1) == self.z).all()):
@@ -122,12 +135,12 @@ class SGDML:
         images = images.reshape(-1, x.shape[1])
         dots = images @ self.both.T
         square = torch.add(self.norm, dots[:, :points], alpha=-2).add_(images.square().sum(1, keepdim=True)).clamp_(min=0)
-        rho = square.sqrt_().mul_(5**0.5 / self.sigma)
-        weight = torch.exp(-rho).mul_(5 / (3 * self.sigma**2))
+        minus_rho = square.sqrt_().mul_(-(5**0.5) / self.sigma)
+        weight = torch.exp(minus_rho).mul_(5 / (3 * self.sigma**2))
         projection = dots[:, points:] - self.shift  # u . A
         factors = torch.empty_like(dots)
         pull = torch.mul(projection, weight, out=factors[:, :points]).mul_(5 / self.sigma**2)  # contiguous halves: one product below
-        push = torch.mul(rho.add_(1), weight, out=factors[:, points:])
+        push = torch.mul(torch.rsub(minus_rho, 1), weight, out=factors[:, points:])
         energy = (push * projection).sum(1)
         slope = torch.addmm(-pull.sum(1, keepdim=True) * images, factors, self.both)
         if copies > 1:
@@ -142,7 +155,8 @@ def _read(path: Path) -> dict[str, Any]:
         with np.load(path, allow_pickle=False) as file:
             model = {key: file[key] for key in ("z", "Rt_desc", "Rt_d_desc_alpha", "perms", "sig", "c") if key in file}
     except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
-        raise ValueError(f"{path} ({path.stat().st_size} bytes) cannot be read as an sGDML model: {error}. Fetch it again; it may be truncated") from error
+        raise ValueError(f"{path} ({path.stat().st_size} bytes) cannot be read as an sGDML model ({error}). "
+                         "Fetch it again; it may be truncated") from error
     missing = [key for key in ("z", "Rt_desc", "Rt_d_desc_alpha", "perms", "sig", "c") if key not in model]
     if missing:
         raise ValueError(f"{path} is not an sGDML model of the format before 0.4: it lacks {', '.join(missing)}")

@@ -60,9 +60,9 @@ class BondWatch:
         i, j = int(self.i[k]), int(self.j[k])
         first = int((p.scene < p.scene[i]).sum())
         raise RuntimeError(
-            f"the reference run stopped ({when}): in replica {int(p.scene[i])} the bond of atoms {i - first} and {j - first} is {float(length[k]):.2f} "
-            f"Angstrom long, more than {STRETCH} times its {float(self.limit[k]) / STRETCH:.2f} at the start. Lower the temperature or the step; "
-            "the potential is not to be trusted there"
+            f"the reference run stopped ({when}): in replica {int(p.scene[i])} the bond of atoms {i - first} and {j - first} is "
+            f"{float(length[k]):.2f} Angstrom long, more than {STRETCH} times its {float(self.limit[k]) / STRETCH:.2f} at the start. "
+            "Lower the temperature or the step; the potential is not to be trusted there"
         )
 
 
