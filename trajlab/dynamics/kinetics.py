@@ -7,7 +7,7 @@ degrees of freedom are shared by mass, not by head count (`species_expectation`)
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -18,6 +18,7 @@ from trajlab.dynamics.particles import Particles
 from trajlab.units import AMU_A2_FS2, BOLTZMANN
 
 
+@runtime_checkable
 class NormalSource(Protocol):
     """Anything that hands out independent standard normal numbers for every node; see `trajlab.dynamics.streams.Streams`."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import MutableMapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -74,12 +74,14 @@ class Particles:
         return ~self.pbc.any(1)
 
 
+@runtime_checkable
 class Potential(Protocol):
     """Reference forces: energies in eV, ``[scene]``, and forces in eV/Angstrom, ``[node 3]``."""
 
     def __call__(self, p: Particles) -> tuple[Tensor, Tensor]: ...
 
 
+@runtime_checkable
 class Propagator(Protocol):
     """A map of fixed stride: where the particles are, and how fast, ``stride`` femtoseconds later."""
 
