@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from trajlab.data.cells import complete, heights
 from trajlab.types import Graph
 
 __all__ = ["VerletList", "neighbours"]
@@ -132,27 +133,13 @@ def _check(x: Tensor, scene: Tensor, n_scenes: int, cutoff: float) -> None:
 
 
 def _boxes(x: Tensor, n_scenes: int, cell: Tensor | None, pbc: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
-    """Cells in float64 with the rows of open directions replaced by unit vectors normal to the others, and the periodic directions."""
+    """Complete cells and periodic directions, or None where all is open."""
     if cell is None:
         return None, None
     if x.shape[1] != 3:
         raise ValueError(f"a periodic cell needs positions in 3 dimensions, but they have {x.shape[1]}")
     pbc = torch.ones(n_scenes, 3, dtype=torch.bool, device=x.device) if pbc is None else pbc
-    if not bool(pbc.any()):
-        return None, None
-    periodic = cell.detach().double() * pbc[..., None]
-    # With A = U S V^T the missing directions are filled from the null space: a QR-like completion that leaves the periodic rows alone.
-    u, s, vh = torch.linalg.svd(periodic)
-    rank = (s > 1e-6 * s[:, :1].clamp_min(1e-300)).sum(1)
-    wanted = pbc.sum(1)
-    if bool((rank < wanted).any()):
-        bad = int((rank < wanted).nonzero()[0])
-        raise ValueError(
-            f"the cell of scene {bad} is degenerate: its {int(wanted[bad])} periodic vectors {cell[bad].tolist()} span only "
-            f"{int(rank[bad])} dimensions; give the cell the file was made with, or set pbc to False along the directions that are open"
-        )
-    missing = s <= 1e-6 * s[:, :1].clamp_min(1e-300)
-    return periodic + u @ (missing.double()[..., None] * vh), pbc
+    return (complete(cell.detach(), pbc), pbc) if bool(pbc.any()) else (None, None)
 
 
 def _candidates(
@@ -185,8 +172,7 @@ def _image_counts(cell: Tensor, pbc: Tensor, reach: float) -> Int[Tensor, "scene
     A vector of fractional coordinates s is at least |s_k| h_k long, with h_k the height of the cell over face k; with |s_k| <= 1/2
     the image m is out of reach once (|m| - 1/2) h_k >= reach.
     """
-    heights = 1 / torch.linalg.inv(cell).norm(dim=1)
-    return torch.where(pbc, torch.ceil(reach / heights - 0.5 + 1e-9).long(), 0)
+    return torch.where(pbc, torch.ceil(reach / heights(cell) - 0.5 + 1e-9).long(), 0)
 
 
 def _all_pairs(
