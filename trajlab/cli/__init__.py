@@ -1,0 +1,11 @@
+"""The command line: one file a command; torch is imported only when a command runs."""
+
+#: name -> (where its ``run(arguments)`` is, what it does)
+TABLE: dict[str, tuple[str, str]] = {
+    "simulate": ("trajlab.cli.simulate:run", "make reference trajectories with a known law"),
+    "fit": ("trajlab.cli.fit:run", "fit a method on trajectories"),
+    "forecast": ("trajlab.cli.forecast:run", "continue trajectories with a fitted model"),
+    "report": ("trajlab.cli.report:run", "write the HTML page of a forecast or an evaluation"),
+    "list": ("trajlab.cli.listing:run", "list the methods, sources and commands that there are"),
+    "card": ("trajlab.cli.card:run", "print the card of a method: equation, settings, limits, citation"),
+}

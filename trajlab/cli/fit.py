@@ -1,0 +1,63 @@
+"""``trajlab fit METHOD DATA --minutes 20 --out run/``: options are the method's config and the training config."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import MISSING
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from trajlab import models
+from trajlab.catalog import load, unknown
+from trajlab.cli.options import command, copied, parse, peek, subject
+from trajlab.cli.tables import config_of, method, presets
+from trajlab.train.config import TrainConfig
+
+DOCUMENT = """Fit {name} and save it, with checkpoints and metrics, in a folder. The same command goes on where a killed one stopped.
+
+Attributes:
+    data: a zarr store or any file that trajlab.read takes.
+    out: the run's folder.
+    validation: trajectories of other runs to validate on; without it every tenth run is set aside.
+    preset: where the settings below start from: {presets}.
+    quiet: no progress bar.
+"""
+BUDGET = 20.0  #: minutes, where neither minutes nor steps are given
+
+
+def options(name: str, preset: str) -> type:
+    """The options of ``trajlab fit NAME``."""
+    config = config_of(name)
+    named = presets(config)
+    if preset and preset not in named:
+        raise ValueError(unknown("preset", preset, named))
+    own = [("data", tyro.conf.Positional[Path], MISSING), ("out", Path, Path("run")), ("validation", Path | None, None), ("preset", str, preset),
+           ("quiet", bool, False)]
+    return command("Fit", DOCUMENT.format(name=name, presets=", ".join(named)), own,
+                   config=copied(config, getattr(config, preset)() if preset else config()), train=copied(TrainConfig))
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Fit and save."""
+    name, rest = subject(arguments, "method", list(models.TABLE), "fit")
+    given: Any = parse(options(name, peek(rest, "--preset", "")), rest, f"fit {name}")
+    config = config_of(name)(**vars(given.config))
+    budget = {} if given.train.minutes or given.train.steps else {"minutes": BUDGET}
+    train = TrainConfig(**{**vars(given.train), **budget})
+    for path in (given.data, given.validation):
+        if path is not None and not path.exists():
+            raise FileNotFoundError(f"{path} does not exist; trajlab simulate md makes reference data, and trajlab.read reads most files of atoms")
+
+    import trajlab
+
+    data = trajlab.read(given.data)
+    validation = None if given.validation is None else trajlab.read(given.validation)
+    model = load(method(name))(config)
+    model.fit(data, validation, train=train, folder=given.out, progress=not given.quiet, seed=train.seed)
+    if hasattr(model, "about"):
+        model.about["command"] = shlex.join(["trajlab", "fit", *arguments])
+    where = model.save(given.out)
+    print(f"{name} fitted on {given.data}; saved in {where}\nnext: trajlab forecast {where} --start {given.data} --steps 1000 --out forecast.zarr")

@@ -1,0 +1,70 @@
+"""What the rooms' tables say, without importing what they name."""
+
+from __future__ import annotations
+
+import ast
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from trajlab import models, sources
+from trajlab.catalog import load, unknown
+
+
+def method(name: str) -> str:
+    """Where a method is.
+
+    Raises:
+        ValueError: no such method (with the nearest that there is).
+    """
+    if name not in models.TABLE:
+        raise ValueError(unknown("method", name, models.TABLE))
+    return models.TABLE[name]
+
+
+def config_of(name: str) -> Any:
+    """The config of a method, torch-free: ``trajlab.models.trajcast:TrajCast`` has ``trajlab.models.trajcast_config:TrajCastConfig``."""
+    module, _, kind = method(name).partition(":")
+    return load(f"{module}_config:{kind}Config")
+
+
+def presets(config: type) -> list[str]:
+    """The named settings of a config: its class methods without an underscore."""
+    return [name for name, value in vars(config).items() if isinstance(value, classmethod) and not name.startswith("_")]
+
+
+def summary(target: str) -> str:
+    """The first sentence about ``"module:name"``: of its docstring, or of the module's, read from the source."""
+    module, _, name = target.partition(":")
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        return ""
+    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    own = next((ast.get_docstring(n) for n in tree.body if isinstance(n, ast.ClassDef | ast.FunctionDef) and n.name == name), None)
+    text = ast.get_docstring(tree) if target in models.TABLE.values() else own or ast.get_docstring(tree)
+    return re.split(r"(?<=\.)\s", " ".join((text or "").split()), maxsplit=1)[0].rstrip(".")
+
+
+def setting(target: str) -> str:
+    """What a recipe is made with, such as ``sgdml, ethanol``, read from the source."""
+    module, _, name = target.partition(":")
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        return ""
+    for node in ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and any(getattr(t, "id", "") == name for t in node.targets):
+            words = [a.value for a in node.value.args if isinstance(a, ast.Constant)]
+            return f"{words[0]}, forces from {words[1]}" if len(words) == 2 else ", ".join(map(str, words))
+    return ""
+
+
+def groups() -> dict[str, dict[str, str]]:
+    """Methods, sources and commands, each name with a few words."""
+    from trajlab.cli import TABLE
+
+    return {
+        "methods": {name: summary(target) for name, target in models.TABLE.items()},
+        "sources": {name: setting(target) for name, target in sources.TABLE.items()},
+        "commands": {name: what for name, (_, what) in TABLE.items()},
+    }
