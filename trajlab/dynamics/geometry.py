@@ -15,7 +15,8 @@ from torch import Tensor
 from trajlab.dynamics.particles import Particles
 
 RTOL = 1e-4  #: eigenvalues of the inertia tensor below this share of the largest count as zero
-
+_TRACE = torch.eye(3, dtype=torch.float64).flatten()
+_TURNED = torch.outer(_TRACE, _TRACE) - torch.eye(9, dtype=torch.float64)  # sum m r r^T, flattened, to the inertia tensor
 
 @dataclass(frozen=True, eq=False)
 class Masses:
@@ -23,7 +24,8 @@ class Masses:
 
     ``column[node 1]`` and ``total[scene 1]``, amu; ``isolated[scene]``; ``free[scene]`` = 3N - 3; ``first[scene]``, the first node
     of each system; ``place[node 3]``, the components of each system counted backwards from its last; ``spins``, whether any system
-    is isolated, so that L matters, and ``mixed``, whether some are and others are not.
+    is isolated, so that L matters, and ``mixed``, whether some are and others are not; ``root[node 1]`` = 1/sqrt(m);
+    ``still[scene 6 6]``, which divides P by M and leaves L out.
     """
 
     column: Tensor
@@ -34,15 +36,19 @@ class Masses:
     place: Tensor
     spins: bool
     mixed: bool
+    root: Tensor
+    still: Tensor
 
 
 @dataclass(frozen=True, eq=False)
 class Inertia:
-    """``r[node 3]`` from the centre of mass; pseudo-``inverse[scene 3 3]`` (zero for periodic systems) and its ``rank[scene]``."""
+    """``r[node 3]`` from the centre of mass; pseudo-``inverse[scene 3 3]`` (zero for periodic systems) and its ``rank[scene]``;
+    ``motion[scene 6 6]`` turns P and L, side by side, into V and the angular velocity."""
 
     r: Tensor
     inverse: Tensor
     rank: Tensor
+    motion: Tensor
 
 
 def masses(p: Particles) -> Masses:
@@ -59,8 +65,10 @@ def _masses(p: Particles) -> Masses:
     node = torch.arange(1, len(p.mass) + 1, device=p.mass.device)
     place = 3 * (ends[p.scene] - node)[:, None] + torch.arange(2, -1, -1, device=p.mass.device)
     spins = bool(isolated.any())
-    return Masses(p.mass[:, None], p.scene_sum(p.mass)[:, None], isolated, (3 * sizes - 3).to(p.x.dtype), ends - sizes, place.to(p.x.dtype),
-                  spins, spins and not bool(isolated.all()))
+    total = p.scene_sum(p.mass)[:, None]
+    still = torch.diag_embed(torch.cat((1 / total.expand(-1, 3), torch.zeros_like(total).expand(-1, 3)), 1))
+    return Masses(p.mass[:, None], total, isolated, (3 * sizes - 3).to(p.x.dtype), ends - sizes, place.to(p.x.dtype), spins,
+                  spins and not bool(isolated.all()), p.mass.rsqrt()[:, None], still)
 
 
 def inertia_of(p: Particles) -> Inertia:
@@ -71,7 +79,9 @@ def inertia_of(p: Particles) -> Inertia:
         inverse, rank = inverse_inertia(inertia_tensor(p, r))
         if m.mixed:
             inverse, rank = inverse * m.isolated[:, None, None], rank * m.isolated
-        kept = p.__dict__["_inertia"] = Inertia(r, inverse, rank)
+        motion = m.still.clone()
+        motion[:, 3:, 3:] = inverse
+        kept = p.__dict__["_inertia"] = Inertia(r, inverse, rank, motion)
     return kept
 
 
@@ -99,9 +109,8 @@ def centred(p: Particles, value: Float[Tensor, "node 3"]) -> Float[Tensor, "node
 
 def inertia_tensor(p: Particles, r: Float[Tensor, "node 3"]) -> Float[Tensor, "scene 3 3"]:
     """sum m (|r|^2 1 - r r^T)."""
-    second = p.scene_sum((masses(p).column * r)[:, :, None] * r[:, None, :])
-    trace = second.diagonal(dim1=1, dim2=2).sum(1)
-    return torch.eye(3, dtype=r.dtype, device=r.device) * trace[:, None, None] - second
+    second = p.scene_sum(((masses(p).column * r)[:, :, None] * r[:, None, :]).flatten(1))
+    return (second @ _TURNED.to(second)).unflatten(1, (3, 3))
 
 
 def inverse_inertia(tensor: Float[Tensor, "scene 3 3"]) -> tuple[Float[Tensor, "scene 3 3"], Float[Tensor, "scene"]]:
@@ -111,11 +120,12 @@ def inverse_inertia(tensor: Float[Tensor, "scene 3 3"]) -> tuple[Float[Tensor, "
     only where that leaves it open whether an eigenvalue lies below the cutoff, the eigenvalues are looked at.
     """
     inverse = torch.linalg.inv_ex(tensor)[0]
-    spread = tensor.diagonal(dim1=1, dim2=2).sum(1) * inverse.diagonal(dim1=1, dim2=2).sum(1)
-    plain = (spread > 0) & (spread < 1 / RTOL)
+    trace = _TRACE.to(tensor)
+    spread = (tensor.flatten(1) @ trace).mul_(inverse.flatten(1) @ trace)
     rank = torch.full_like(spread, 3.0)
-    if not bool(plain.all()):
-        odd = torch.nonzero(~plain)[:, 0]
+    low, high = torch.aminmax(spread)
+    if not (bool(low > 0) and bool(high < 1 / RTOL)):
+        odd = torch.nonzero(~((spread > 0) & (spread < 1 / RTOL)))[:, 0]
         inverse[odd], rank[odd] = _pseudo_inverse(tensor[odd])
     return inverse, rank
 

@@ -127,8 +127,7 @@ def remove_momentum(p: Particles, *, linear: bool = True, angular: bool = True) 
         return with_velocities(p, p.v - (p.scene_sum(mv) / m.total).index_select(0, p.scene)) if linear else p
     body = inertia_of(p)
     sums = p.scene_sum(torch.cat((mv, torch.linalg.cross(body.r, mv)), 1))
-    turn = (body.inverse * sums[:, None, 3:]).sum(2)
-    back = torch.cat((sums[:, :3] / m.total, turn), 1).index_select(0, p.scene)
+    back = torch.bmm(sums[:, None], body.motion)[:, 0].index_select(0, p.scene)
     v = p.v - torch.linalg.cross(back[:, 3:], body.r)
     return with_velocities(p, v.sub_(back[:, :3]) if linear else v)
 

@@ -7,7 +7,8 @@ every degree of freedom, while a global thermostat such as CSVR cannot repair a 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
@@ -120,9 +121,10 @@ class Langevin(_Heated):
 
     def _half(self, p: Particles, interval_fs: float, generator: Random, step: int) -> Particles:
         keep = math.exp(-interval_fs / (2 * self.tau_fs))
+        width = (1 - keep * keep) * BOLTZMANN / AMU_A2_FS2
         target = self.target(step, p)
-        kT = (1 - keep * keep) * BOLTZMANN / AMU_A2_FS2 * (target[p.scene] if isinstance(target, Tensor) else target)
-        kick = (kT / p.mass).sqrt_()[:, None] * kinetics.normal(p, generator)
+        kick = kinetics.normal(p, generator) * masses(p).root
+        kick *= (width * target).sqrt()[p.scene, None] if isinstance(target, Tensor) else math.sqrt(width * target)
         return kinetics.remove_momentum(with_velocities(p, kick.add_(p.v, alpha=keep)))
 
 
@@ -196,3 +198,23 @@ def _positive(what: str, **values: float) -> None:
     for name, value in values.items():
         if not (math.isfinite(value) and value > 0):
             raise ValueError(f"{what} got {name}={value}; a positive number was wanted")
+
+
+def describe(thermostat: Any) -> dict[str, Any]:
+    """A thermostat as plain values, for provenance and restart files; `described` undoes it."""
+    values = asdict(thermostat) if is_dataclass(thermostat) else {}
+    return {"name": type(thermostat).__name__, **values}
+
+
+def described(values: Mapping[str, Any]) -> Any:
+    """The thermostat that `describe` gave.
+
+    Raises:
+        ValueError: it is none of the thermostats here.
+    """
+    name, heat = values["name"], values.get("temperature_K")
+    if isinstance(heat, Mapping):
+        heat = Ramp(**heat)
+    elif isinstance(heat, list | tuple):
+        heat = tuple(heat)
+    return by_name(name, heat, values["tau_fs"]) if name.lower() != "nve" else NVE()
