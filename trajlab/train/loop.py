@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
@@ -91,21 +92,23 @@ def train(
         OSError: a checkpoint could not be written; the previous one is intact.
         RuntimeError: a process that was started for this failed.
     """
-    _check(module, batches, config)
+    _check(module, batches, config, validate is not None)
     job = Job(module, loss, batches, config, None if folder is None else Path(folder), validate, progress)
     made = processes.fabric(config)
-    if processes.starts_processes(made):
+    if processes.start_method(made) is not None:
         return _elsewhere(made, job)
     with processes.quiet():
         made.launch()
     return _here(made, job)
 
 
-def _check(module: nn.Module, batches: Any, config: TrainConfig) -> None:
+def _check(module: nn.Module, batches: Any, config: TrainConfig, validated: bool) -> None:
     if not isinstance(module, nn.Module):
         raise TypeError(f"train wants a torch.nn.Module, and got {type(module).__name__}")
     if not (hasattr(batches, "batch") and hasattr(batches, "__len__")):
         raise TypeError(f"batches must have len() and batch(indices); {type(batches).__name__} has not")
+    if not validated and (config.keep == "best" or config.patience is not None):
+        raise ValueError(f"keep={config.keep!r} with patience={config.patience} needs validate(module); pass it, or keep='last' and patience=None")
     world = config.devices * config.num_nodes
     if len(batches) == 0:
         raise ValueError("there are no samples to train on")
@@ -126,6 +129,8 @@ def _here(made: Fabric, job: Job) -> TrainResult:
 
 def _elsewhere(made: Fabric, job: Job) -> TrainResult:
     """Train in processes started for it, and take over the weights of the first."""
+    if processes.start_method(made) == "spawn":
+        _check_picklable(job)
     with tempfile.TemporaryDirectory(prefix="trajlab-") as name, processes.quiet(), _left_to_children():
         handover = Path(name)
         try:
@@ -140,8 +145,19 @@ def _elsewhere(made: Fabric, job: Job) -> TrainResult:
     return TrainResult(module=job.module, folder=job.folder, **about)
 
 
+def _check_picklable(job: Job) -> None:
+    for name in ("loss", "validate"):
+        try:
+            pickle.dumps(getattr(job, name))
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise ValueError(
+                f"strategy ddp_spawn hands {name} to other processes by pickling, which failed: {error}. Define it at the top level of a "
+                "module, or use strategy='ddp_fork' on the CPU"
+            ) from error
+
+
 def _worker(made: Fabric, job: Job, handover: Path) -> None:
-    if getattr(made.strategy, "_start_method", None) == "fork":
+    if processes.start_method(made) == "fork":
         torch.set_num_threads(1)  # the threads of OpenMP are not there after a fork, and waiting for them would not end
     result = _here(made, job)
     if made.global_rank == 0:

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from trajlab.train.config import TrainConfig
 
 
-def build(module: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Adam, AMSGrad or AdamW over the parameters that require a gradient, in one fused call a step where torch has it.
-
-    Raises:
-        ValueError: nothing in the model requires a gradient.
-    """
-    params = [p for p in module.parameters() if p.requires_grad]
-    if not params:
-        raise ValueError(f"{type(module).__name__} has no parameters that require a gradient; there is nothing to train")
+def build(weights: Mapping[str, Tensor], config: TrainConfig) -> torch.optim.Optimizer:
+    """Adam, AMSGrad or AdamW over tensors by name, in one fused call a step where torch has it."""
     # The scaler of 16-mixed cannot clip the gradients of a fused optimiser, and there is no fused kernel for complex numbers.
-    fused = config.precision != "16-mixed" and all(p.is_floating_point() for p in params)
+    fused = config.precision != "16-mixed" and all(p.is_floating_point() for p in weights.values())
     kind = torch.optim.AdamW if config.optimiser == "adamw" else torch.optim.Adam
-    return kind(params, lr=config.lr, weight_decay=config.weight_decay, amsgrad=config.optimiser == "amsgrad", fused=fused)
+    return kind(weights.values(), lr=config.lr, weight_decay=config.weight_decay, amsgrad=config.optimiser == "amsgrad", fused=fused)
 
 
 def learning_rate(config: TrainConfig, step: int, progress: float) -> float:
@@ -36,20 +30,15 @@ def learning_rate(config: TrainConfig, step: int, progress: float) -> float:
     return config.lr * warm * fall
 
 
-def state(module: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimiser's tensors under ``"parameter name/moment"``."""
-    found = {}
-    for name, p in module.named_parameters():
-        for key, value in optimiser.state.get(p, {}).items():
-            found[f"{name}/{key}"] = value
-    return found
+def state(weights: Mapping[str, Tensor], optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimiser's tensors under ``"weight name/moment"``."""
+    return {f"{name}/{key}": value for name, p in weights.items() for key, value in optimiser.state.get(p, {}).items()}
 
 
-def load(module: nn.Module, optimiser: torch.optim.Optimizer, stored: dict[str, Tensor]) -> None:
+def load(weights: Mapping[str, Tensor], optimiser: torch.optim.Optimizer, stored: Mapping[str, Tensor]) -> None:
     """Put the tensors of `state` back."""
-    params = dict(module.named_parameters())
     for key, value in stored.items():
         name, _, moment = key.rpartition("/")
-        # The step count lives beside the parameters only in the fused optimiser; elsewhere torch wants it on the CPU.
+        # The step count lives beside the weights only in the fused optimiser; elsewhere torch wants it on the CPU.
         beside = moment != "step" or optimiser.defaults["fused"]
-        optimiser.state[params[name]][moment] = value.to(params[name].device if beside else "cpu").clone()
+        optimiser.state[weights[name]][moment] = value.to(weights[name].device if beside else "cpu").clone()

@@ -13,12 +13,13 @@ With one device the loop runs in the calling process. With more, ``strategy`` sa
 ``auto``
     ``ddp`` where the environment says that processes were started from outside, else ``ddp_fork`` on the CPU, else ``ddp_spawn``.
 
-Gradients are averaged by DistributedDataParallel around the loss itself, so a loss may call any method of the model, any number of times.
+Each process takes its part of every batch. All gradients lie in one tensor (`trajlab.train.flat`), so they are added up in one call after
+the backward pass, weighted by how many terms of the loss each process had; a loss may call any method of the model, any number of times,
+and need not use every weight. Only the first process validates, reports and saves; the others wait for it.
 """
 
 from __future__ import annotations
 
-import inspect
 import logging
 import multiprocessing
 import os
@@ -57,23 +58,36 @@ def fabric(config: TrainConfig) -> Fabric:
         )
     strategy: Any = "auto"
     if several:
-        from lightning_fabric.strategies import DDPStrategy
+        from trajlab.train.together import Together
 
-        # Buffers are the same everywhere and need no sending before each step; newer versions of torch have another name for that.
-        known = inspect.signature(nn.parallel.DistributedDataParallel).parameters
-        buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
-        strategy = DDPStrategy(start_method=start, gradient_as_bucket_view=True, **{buffers: False})
+        strategy = Together(start_method=start)
     with quiet():
         return Fabric(accelerator=accelerator, strategy=strategy, devices=config.devices, num_nodes=config.num_nodes, precision=config.precision)
+
+
+def same_start(made: Fabric, module: nn.Module) -> None:
+    """All processes begin with the weights and buffers of the first."""
+    if made.world_size > 1:
+        for tensor in module.state_dict().values():
+            torch.distributed.broadcast(tensor, 0)
+
+
+def add_gradients(made: Fabric, weights: Mapping[str, nn.Parameter], share: float) -> None:
+    """Replace gradients by their sum over all processes, each multiplied by the process's ``share``; the shares sum to 1."""
+    if made.world_size > 1:
+        for flat in weights.values():
+            flat.grad.mul_(share)
+            torch.distributed.all_reduce(flat.grad)
 
 
 def _can_fork() -> bool:
     return "fork" in multiprocessing.get_all_start_methods()
 
 
-def starts_processes(made: Fabric) -> bool:
-    """Whether launching this Fabric starts new processes, whose results have to be handed back."""
-    return getattr(made.strategy, "_start_method", None) in ("fork", "spawn")
+def start_method(made: Fabric) -> str | None:
+    """How launching this Fabric starts new processes (``fork`` or ``spawn``), whose results have to be handed back; None if it starts none."""
+    how = getattr(made.strategy, "_start_method", None)
+    return how if how in ("fork", "spawn") else None
 
 
 @contextmanager

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from trajlab.train import checkpoint, identity, optim
 from trajlab.train.config import TrainConfig
 from trajlab.train.ema import EMA
+from trajlab.train.flat import Flat
 from trajlab.train.log import Log
 from trajlab.train.order import Order, mixed
-from trajlab.train.processes import Interrupt, Objective, Packet, agree, moved
+from trajlab.train.processes import Interrupt, Objective, Packet, add_gradients, agree, moved, same_start
 from trajlab.train.progress import Bar
 
 if TYPE_CHECKING:
@@ -70,14 +71,18 @@ class Run:
         self.order = Order(len(job.batches), job.config.batch, job.config.seed)
         self.identity = identity.identity(job.module, job.batches, job.config) if job.folder else {}
         self.objective = Objective(job.module, job.loss, job.config.compile)
-        self.optimiser = optim.build(job.module, job.config)
-        self.wrapped, self.stepper = made.setup(self.objective, self.optimiser)
-        self.ema = EMA(job.module, job.config.ema)
+        self.wrapped = made.setup_module(self.objective)
+        same_start(made, job.module)
+        self.flat = Flat(job.module)
+        self.optimiser = optim.build(self.flat.weights, job.config)
+        self.stepper = made.setup_optimizers(self.optimiser)
+        self.ema = EMA(self.flat.weights, job.config.ema)
         self.best: dict[str, Tensor] = {}
         self.whole = True  # False while the weights are ahead of the step count
         self.pace = 0.0  # seconds a step, smoothed
         self.takes_generator = [_takes(job.batches.batch), _takes(job.loss)]
         self.resume()
+        self.start = self.state.step
         self.log = Log(job.folder if self.first else None, self.state.metrics)
         self.bar = Bar(job.progress and self.first)
         self.began = time.perf_counter() - self.state.elapsed
@@ -138,18 +143,18 @@ class Run:
     def gradient(self) -> tuple[float, float]:
         """Forward and backward; the loss and the norm of its gradient, over all processes and before clipping.
 
-        DistributedDataParallel averages the gradients of W processes. The mean over the whole batch is the sum of all sums over the
-        sum of all counts, so each process differentiates its sum times W over the count of all.
+        The mean over the whole batch is the sum of all sums over the sum of all counts, so the mean of each process weighs as its
+        share of the count.
         """
         total = self.wrapped(self.packet())
-        count, world = float(self.objective.count), self.made.world_size
-        if world > 1:
-            value, count = agree(self.made, [total.item(), count])
+        mine = float(self.objective.count)
+        self.made.backward(total / (mine or 1.0))
+        value, count = agree(self.made, [float(total.detach()), mine])
         if not count > 0:
             raise ValueError(f"the loss counted {count:g} terms in the batch of step {self.state.step}; at least one was wanted")
-        self.made.backward(total * (world / count))
+        add_gradients(self.made, self.flat.weights, mine / count)
         norm = self.made.clip_gradients(self.wrapped, self.stepper, max_norm=self.config.clip or math.inf, error_if_nonfinite=False)
-        return (value if world > 1 else total.item()) / count, float(norm)
+        return value / count, float(norm)
 
     def advance(self) -> None:
         """One step of the optimiser; where the loss or its gradient is not finite the step is skipped and counted."""
@@ -162,7 +167,7 @@ class Run:
         self.whole = False
         if good or self.config.precision == "16-mixed":  # whose scaler skips by itself, and must be told to scale less
             self.stepper.step()
-        self.stepper.zero_grad(set_to_none=True)
+        self.optimiser.zero_grad(set_to_none=False)
         if good:
             self.ema.update()
             self.count({"loss": loss, "gradient": norm, **self.objective.named})
@@ -241,16 +246,17 @@ class Run:
             self.module.eval()
             found = {k: float(v) for k, v in self.job.validate(self.module).items()}
             self.module.train()
+            self.flat.bind()  # in case the model was moved or cast meanwhile
             if not found:
                 raise ValueError("validate returned an empty dict; its first entry is the criterion")
             value = next(iter(found.values()))
-            better = state.best is None or value < next(iter(state.best["validation"].values()))
+            better = math.isfinite(value) and (state.best is None or value < next(iter(state.best["validation"].values())))
             if better and self.config.keep == "best":
                 self.best = {k: v.detach().clone() for k, v in self.module.state_dict().items()}
         state.validation_seconds = time.perf_counter() - start
         self.tick()
         line = {"step": state.step, "elapsed": round(state.elapsed, 3), "validation": found}
-        state.best = line if better and math.isfinite(value) else state.best
+        state.best = line if better else state.best
         state.stale = 0 if better else state.stale + 1
         state.validated, state.validated_at, state.validations = state.step, state.elapsed, state.validations + 1
         self.log.add(line)
@@ -265,7 +271,9 @@ class Run:
             return
         state = self.state
         state.averages, state.metrics = self.ema.updates, self.log.position()
-        tensors = {"model": self.module.state_dict(), "optimiser": optim.state(self.module, self.optimiser), "ema": self.ema.state()}
+        tensors = {"model": self.module.state_dict(), "optimiser": optim.state(self.flat.weights, self.optimiser)}
+        if self.ema.mean:
+            tensors["ema"] = self.flat.split(self.ema.mean)
         if self.best:
             tensors["best"] = self.best
         about = {**asdict(state), **self.identity, "precision": self.made.strategy.precision.state_dict()}
@@ -285,10 +293,11 @@ class Run:
                 "train into another folder, or with the same settings and data to go on"
             )
         self.state = State(**{k: about[k] for k in asdict(self.state)})
-        self.state.stopped = None if self.state.stopped == "interrupted" else self.state.stopped
         self.module.load_state_dict(tensors["model"])
-        optim.load(self.module, self.optimiser, tensors["optimiser"])
-        self.ema.load(tensors["ema"], self.state.averages)
+        optim.load(self.flat.weights, self.optimiser, tensors["optimiser"])
+        if self.ema.mean:
+            self.flat.join(self.ema.mean, tensors["ema"])
+        self.ema.updates = self.state.averages
         self.best = {k: v.to(self.made.device) for k, v in tensors.get("best", {}).items()}
         if about["precision"]:
             self.made.strategy.precision.load_state_dict(about["precision"])
@@ -298,31 +307,38 @@ class Run:
     def go(self) -> None:
         """Train until the budget is spent, patience is lost or somebody interrupts; then validate, save and average."""
         self.module.train()
-        with self.bar:
-            try:
-                while not (why := self.stop()):
-                    self.advance()
-                    self.between()
-            except KeyboardInterrupt:
-                why = "interrupted"
-            self.finish(why)
+        try:
+            with self.bar:
+                self.finish(self.loop())
+        finally:
+            self.optimiser.zero_grad(set_to_none=False)
+            self.flat.release()
         self.module.eval()
 
+    def loop(self) -> str:
+        try:
+            while not (why := self.stop()):
+                self.advance()
+                self.between()
+        except KeyboardInterrupt:
+            return "interrupted"
+        return why
+
     def finish(self, why: str) -> None:
-        self.state.stopped = why
+        before, self.state.stopped = self.state.stopped, why
         if self.first:
-            if why != "interrupted" and self.job.validate is not None and self.state.validated != self.state.step:
-                self.validate()
-            if self.state.sums and self.state.step % self.config.log_every and why != "interrupted":
+            if self.state.sums and why != "interrupted":
                 self.report()
-            if self.whole:
+            if self.job.validate is not None and self.state.validated != self.state.step and why != "interrupted":
+                self.validate()
+            if self.whole and (self.state.step > self.start or before != why):
                 self.save()
-            if self.job.progress and self.pace:
+            if self.bar.show and self.pace:
                 self.show()
         if self.config.keep == "best" and self.best:
             self.module.load_state_dict(self.best)
         else:
-            self.ema.copy_to_module()
+            self.ema.overwrite()
 
 
 def _takes(function: Callable[..., Any]) -> bool:
