@@ -14,7 +14,7 @@ from jaxtyping import install_import_hook
 # Every annotated shape in trajlab is checked while tests run; users pay nothing for it.
 # The hook decorates methods one by one, where beartype cannot know what Self is; it is read as Any.
 checker = ModuleType("trajlab_shape_checker")
-checker.check = beartype(conf=BeartypeConf(hint_overrides=BeartypeHintOverrides({Self: Any})))  # type: ignore[attr-defined]
+checker.check = beartype(conf=BeartypeConf(is_pep484_tower=True, hint_overrides=BeartypeHintOverrides({Self: Any})))  # type: ignore[attr-defined]
 sys.modules[checker.__name__] = checker
 install_import_hook("trajlab", "trajlab_shape_checker.check")
 

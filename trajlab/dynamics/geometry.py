@@ -15,6 +15,7 @@ from torch import Tensor
 from trajlab.dynamics.particles import Particles
 
 RTOL = 1e-4  #: eigenvalues of the inertia tensor below this share of the largest count as zero
+FLOOR = 1e-6  #: a trace below this, amu A^2, is rounding: a single atom, or atoms on one spot (H2 has 0.6)
 _TRACE = torch.eye(3, dtype=torch.float64).flatten()
 _TURNED = torch.outer(_TRACE, _TRACE) - torch.eye(9, dtype=torch.float64)  # sum m r r^T, flattened, to the inertia tensor
 
@@ -120,19 +121,21 @@ def inverse_inertia(tensor: Float[Tensor, "scene 3 3"]) -> tuple[Float[Tensor, "
     only where that leaves it open whether an eigenvalue lies below the cutoff, the eigenvalues are looked at.
     """
     inverse = torch.linalg.inv_ex(tensor)[0]
-    trace = _TRACE.to(tensor)
-    spread = (tensor.flatten(1) @ trace).mul_(inverse.flatten(1) @ trace)
+    ones = _TRACE.to(tensor)
+    trace = tensor.flatten(1) @ ones
+    spread = (inverse.flatten(1) @ ones).mul_(trace)
     rank = torch.full_like(spread, 3.0)
     low, high = torch.aminmax(spread)
-    if not (bool(low > 0) and bool(high < 1 / RTOL)):
-        odd = torch.nonzero(~((spread > 0) & (spread < 1 / RTOL)))[:, 0]
+    if not (bool(low > 0) and bool(high < 1 / RTOL) and bool(trace.min() > FLOOR)):
+        odd = torch.nonzero(~((spread > 0) & (spread < 1 / RTOL) & (trace > FLOOR)))[:, 0]
         inverse[odd], rank[odd] = _pseudo_inverse(tensor[odd])
     return inverse, rank
 
 
 def _pseudo_inverse(tensor: Tensor) -> tuple[Tensor, Tensor]:
     good = torch.isfinite(tensor).flatten(1).all(1)
-    safe = torch.where(good[:, None, None], tensor, 0.0)
+    body = tensor.diagonal(dim1=1, dim2=2).sum(1) > FLOOR
+    safe = torch.where((good & body)[:, None, None], tensor, 0.0)
     value = torch.linalg.eigvalsh(safe)
     rank = ((value > RTOL * value[:, -1:]) & (value > 0)).sum(1).to(tensor.dtype)
     inverse = torch.linalg.pinv(safe, rtol=RTOL, hermitian=True)

@@ -22,6 +22,7 @@ from trajlab.dynamics.kinetics import NormalSource
 from trajlab.dynamics.particles import Particles
 from trajlab.units import AMU_A2_FS2, BOLTZMANN
 
+TINY = 1e-15
 Random = torch.Generator | NormalSource
 
 
@@ -156,10 +157,11 @@ class CSVR(_Heated):
         c2 = (1 - c1) * BOLTZMANN / AMU_A2_FS2 * target / energy
         root = first + (c1 / c2).sqrt()
         alpha = (c2 * (root * root + rest)).sqrt().copysign(root)
-        usual = (n > 0) & (energy > 0)
+        resting = energy * AMU_A2_FS2 <= TINY * BOLTZMANN * target  # to rounding: a scale factor would blow that up
+        usual = (n > 0) & ~resting
         if bool(usual.all()):
             return with_velocities(p, torch.addcmul(p.v, (alpha - 1).index_select(0, p.scene)[:, None], peculiar))
-        frozen = ((n > 0) & (energy == 0))[p.scene, None]
+        frozen = ((n > 0) & resting)[p.scene, None]
         fresh = kinetics.maxwell_boltzmann(p, target, _Given(noise)).v - peculiar
         change = torch.where(usual, alpha - 1, 0.0)[p.scene, None] * peculiar
         return with_velocities(p, p.v + torch.where(frozen, fresh, change))

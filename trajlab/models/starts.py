@@ -49,7 +49,7 @@ def check_start(p: Particles) -> None:
         node = int(bad.nonzero()[0])
         raise ValueError(f"atom {node} (system {int(p.scene[node])}) starts with a position or velocity that is not finite: {p.x[node].tolist()}, "
                          f"{p.v[node].tolist()}")
-    still = (kinetics.kinetic_energy(p) == 0) & (kinetics.degrees_of_freedom(p) > 0)
+    still = (kinetics.temperature(p) < 1e-9) & (kinetics.degrees_of_freedom(p) > 0)
     if bool(still.any()):
         raise ValueError(f"the atoms of system {int(still.nonzero()[0])} all have the same velocity (zero, most likely): it starts at 0 K. Pass "
                          "velocities='maxwell_boltzmann' with a temperature_K, or draw them with trajlab.dynamics.kinetics.maxwell_boltzmann")
