@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from trajlab.dynamics.particles import Particles, Potential
@@ -12,7 +13,8 @@ from trajlab.units import ACCELERATION, AMU_A2_FS2, BOLTZMANN
 
 
 def baoab(p: Particles, potential: Potential, dt: float, steps: int, *, temperature: float, friction: float,
-          generator: torch.Generator, forces: Tensor | None = None) -> tuple[Particles, Tensor, Tensor]:
+          generator: torch.Generator, forces: Float[Tensor, "node 3"] | None = None,
+          ) -> tuple[Particles, Float[Tensor, "node 3"], Float[Tensor, "scene"]]:
     """``steps`` steps of the BAOAB splitting of Langevin dynamics, all systems at once:
 
         B: v <- v + a dt/2,   A: x <- x + v dt/2,   O: v <- c v + sqrt(1 - c^2) sqrt(k_B T/m) xi,   c = exp(-friction dt),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from jaxtyping import Float
 from torch import Tensor
 
 from trajlab.dynamics.particles import Particles, Potential
 from trajlab.units import ACCELERATION
 
 
-def verlet(p: Particles, potential: Potential, dt: float, steps: int, forces: Tensor | None = None) -> tuple[Particles, Tensor, Tensor]:
+def verlet(
+    p: Particles, potential: Potential, dt: float, steps: int, forces: Float[Tensor, "node 3"] | None = None
+) -> tuple[Particles, Float[Tensor, "node 3"], Float[Tensor, "scene"]]:
     """``steps`` steps of ``dt`` femtoseconds for all systems at once:
 
         v <- v + a dt/2,   x <- x + v dt,   a <- F(x)/m,   v <- v + a dt/2.

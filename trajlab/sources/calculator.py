@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from trajlab.dynamics.particles import Particles
@@ -23,7 +24,7 @@ class CalculatorPotential:
         self.calculator = calculator
         self.provenance = {"potential": f"ase calculator {type(calculator).__name__}"}
 
-    def __call__(self, p: Particles) -> tuple[Tensor, Tensor]:
+    def __call__(self, p: Particles) -> tuple[Float[Tensor, "scene"], Float[Tensor, "node 3"]]:
         """Energies ``[scene]`` in eV and forces ``[node 3]`` in eV/Angstrom; errors of the calculator pass through."""
         energies, forces = [], []
         for atoms in to_atoms(p):

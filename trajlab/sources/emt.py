@@ -14,10 +14,11 @@ import math
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from trajlab.dynamics.particles import Particles
-from trajlab.sources.pairs import PairList
+from trajlab.sources.pairs import PairList, scatter
 
 BETA = 1.809  #: the value in use since the first programs; exactly (16 pi/3)^(1/3) / sqrt(2) = 1.8094
 EDGE = 0.5  #: pairs are dropped this far beyond the middle of the cutoff, Angstrom
@@ -50,31 +51,29 @@ class EMT:
         self.pairs = PairList(self.middle + EDGE, skin)
         self.provenance = {"potential": "EMT", "parameters": "ase.calculators.emt", "citation": "Jacobsen et al., Surf. Sci. 366, 394 (1996)"}
 
-    def __call__(self, p: Particles) -> tuple[Tensor, Tensor]:
+    def __call__(self, p: Particles) -> tuple[Float[Tensor, "scene"], Float[Tensor, "node 3"]]:
         """Energies ``[scene]`` in eV, zero for bulk metals at their equilibrium, and forces ``[node 3]`` in eV/Angstrom.
 
         Raises:
             ValueError: an element has no parameters.
         """
         column = self._columns(p)
-        i, j, span = self.pairs(p)
-        square = span.square().sum(1)
-        near = (square < self.pairs.cutoff**2).nonzero()[:, 0]
-        i, j, span, r = i[near], j[near], span[near], square[near].sqrt()
-        w = torch.sigmoid(self.slope * (self.middle - r))
+        i, j, span, square = self.pairs(p)
+        r = square.sqrt()
+        w = torch.where(square < self.pairs.cutoff**2, torch.sigmoid(self.slope * (self.middle - r)), 0.0)
         fall = self.slope * (w - 1)  # d ln w / dr
         atom = self.per_element.to(p.x.device)[:, column]
         single = bool((column == column[0]).all())
-        at_i, at_j = (self.per_element[:, column[0]], None) if single else (atom[:, i], atom[:, j])
+        at_i, at_j = (atom[:, 0], atom[:, 0]) if single else (atom[:, i], atom[:, j])
         # "to i": what j adds to the density at i. In a pure metal both directions are the same numbers.
-        to_i = _pair_terms(at_i, at_i if single else at_j, r, w, fall)
+        to_i = _pair_terms(at_i, at_j, r, w, fall)
         to_j = to_i if single else _pair_terms(at_j, at_i, r, w, fall)
         sigma = p.x.new_zeros(len(p.x)).index_add_(0, i, to_i[0]).index_add_(0, j, to_j[0])
         energy, rate = _embedding(atom, sigma)
         push = rate.index_select(0, i) * to_i[1] + rate.index_select(0, j) * to_j[1] + to_i[3] + to_j[3]  # dE/dr of the pair
-        force = (push / r)[:, None] * span
-        forces = torch.zeros_like(p.x).index_add_(0, i, force).index_add_(0, j, force, alpha=-1)
-        return p.scene_sum(energy).index_add_(0, p.scene[i], to_i[2] + to_j[2]), forces
+        force = (push / r) * span
+        per_atom = energy.index_add_(0, i, to_i[2]).index_add_(0, j, to_j[2])
+        return p.scene_sum(per_atom), scatter(len(p.x), (i, force), (j, -force))
 
     def _columns(self, p: Particles) -> Tensor:
         column = torch.full((120,), -1, dtype=torch.long, device=p.x.device)

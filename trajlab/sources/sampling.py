@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,19 +16,13 @@ from torch import Tensor
 from trajlab.dynamics.kinetics import remove_momentum
 from trajlab.dynamics.langevin import baoab
 from trajlab.dynamics.particles import Particles, Potential
+from trajlab.dynamics.streams import Streams
+from trajlab.dynamics.thermostats import Thermostat
 from trajlab.dynamics.verlet import verlet
 from trajlab.sources.recipes import MDRecipe
 from trajlab.sources.watch import BondWatch, progress
 from trajlab.types import Trajectories
 from trajlab.units import Units
-
-
-class Thermostat(Protocol):
-    """What acts on the velocities once before and once after each stride, as in the roll-out of a surrogate."""
-
-    def before(self, p: Particles, interval_fs: float, generator: torch.Generator) -> Particles: ...
-
-    def after(self, p: Particles, interval_fs: float, generator: torch.Generator) -> Particles: ...
 
 
 def replicate(p: Particles, copies: int) -> Particles:
@@ -109,13 +103,13 @@ def nvt_trajectory(potential: Potential, start: Particles, thermostat: Thermosta
     Raises:
         RuntimeError: a bond became longer than 1.5 times its length at the start.
     """
-    generator = torch.Generator(device=start.x.device).manual_seed(recipe.seed)
+    streams = Streams.seeded(recipe.seed, start.n_scenes)  # one a system: a batch is so many single runs
     p, forces, watch = remove_momentum(start), None, BondWatch(start)
     frames = [p]
     for k in progress(range(length), f"trajectory of {recipe.system}", quiet):
-        p = thermostat.before(p, recipe.stride, generator)
+        p = thermostat.before(p, recipe.stride, streams, k)
         p, forces, _ = verlet(p, potential, recipe.dt, recipe.steps, forces)
-        p = thermostat.after(p, recipe.stride, generator)
+        p = thermostat.after(p, recipe.stride, streams, k)
         watch(p, f"{(k + 1) * recipe.stride:g} fs")
         frames.append(p)
     state = _stack(frames)

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from trajlab.dynamics.particles import Particles
@@ -69,7 +70,7 @@ class SGDML:
                 setattr(self, name, value.to(device))
         return self
 
-    def __call__(self, p: Particles) -> tuple[Tensor, Tensor]:
+    def __call__(self, p: Particles) -> tuple[Float[Tensor, "scene"], Float[Tensor, "node 3"]]:
         """Energies ``[scene]`` in eV and forces ``[node 3]`` in eV/Angstrom of replicas of this molecule.
 
         Raises:
@@ -101,7 +102,7 @@ class SGDML:
                 "Put the atoms into the order of the model, and start from the isomer it was trained on"
             )
 
-    def geometry(self, point: int = 0) -> Tensor:
+    def geometry(self, point: int = 0) -> Float[Tensor, "node 3"]:
         """Positions ``[node 3]`` of a training point, in Angstrom, about their mean, rebuilt from all its distances.
 
         Classical scaling: with the squared distances D and the centring matrix J, the leading eigenvectors of -J D J/2 times the

@@ -10,10 +10,10 @@ import torch
 
 from trajlab.catalog import load, unknown
 from trajlab.dynamics.particles import Particles, Potential
-from trajlab.dynamics.thermostats import Langevin
+from trajlab.dynamics.thermostats import Langevin, Thermostat
 from trajlab.sources import POTENTIALS, TABLE
 from trajlab.sources.recipes import MDRecipe
-from trajlab.sources.sampling import Thermostat, equilibrated, nve_pairs, nvt_trajectory
+from trajlab.sources.sampling import equilibrated, nve_pairs, nvt_trajectory
 from trajlab.types import Trajectories
 
 

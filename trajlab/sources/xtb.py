@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from trajlab.catalog import need
@@ -32,7 +33,7 @@ class XTB:
         self._kept: dict[int, tuple[list[int], Any, Any]] = {}  # scene: its elements, calculator, last result
         self.provenance = {"potential": method, "citation": "Bannwarth et al., J. Chem. Theory Comput. 15, 1652 (2019)"}
 
-    def __call__(self, p: Particles) -> tuple[Tensor, Tensor]:
+    def __call__(self, p: Particles) -> tuple[Float[Tensor, "scene"], Float[Tensor, "node 3"]]:
         """Energies ``[scene]`` in eV and forces ``[node 3]`` in eV/Angstrom.
 
         Raises:
