@@ -71,6 +71,17 @@ class Neighbourhood:
         unit = vector.to(dtype) / (length + away)[..., None]
         return cls(slots.sender, mask, unit, length * mask + away * cutoff)
 
-    def gather(self, value: Float[Tensor, "node ..."]) -> Float[Tensor, "node slot ..."]:
+    def gather(self, value: Float[Tensor, "node channel"]) -> Float[Tensor, "node slot channel"]:
         """The value at the neighbour in each slot."""
-        return value.index_select(0, self.sender.reshape(-1)).view(*self.sender.shape, *value.shape[1:])
+        return value.index_select(0, self.sender.reshape(-1)).view(*self.sender.shape, value.shape[1])
+
+    def gather_components(self, value: Float[Tensor, "node component channel"]) -> Float[Tensor, "node component slot channel"]:
+        """Likewise for features with components, which go before the slots: weights ``[node 1 slot channel]`` then multiply long
+        contiguous runs, and components and slots are summed over as one axis.
+        """
+        nodes, components, channels = value.shape
+        if components == 1:
+            return self.gather(value[:, 0])[:, None]
+        rows = self.sender[:, None] * components + torch.arange(components, device=value.device)[:, None]
+        picked = value.reshape(nodes * components, channels).index_select(0, rows.reshape(-1))
+        return picked.view(nodes, components, -1, channels)

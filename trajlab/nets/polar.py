@@ -23,7 +23,7 @@ from trajlab.nets.radial import BesselBasis, polynomial_cutoff
 class Edges:
     """What every block reads of the edges: hidden features and the rows that messages are projected on.
 
-    ``features[node slot hidden]``; ``scalar_rows[node 7 slot]``: 1, r^ and u; ``vector_rows[node 8 slot*3]``: r^, u, identity, r^ r^T.
+    ``features[node slot hidden]``; ``scalar_rows[node 7 slot]``: 1, r^ and u; ``vector_rows[node 8 3*slot]``: r^, u, identity, r^ r^T.
     """
 
     hood: Neighbourhood
@@ -38,24 +38,26 @@ class PolarBlock(nn.Module):
     def __init__(self, channels: int, edge_width: int, width: int) -> None:
         super().__init__()
         self.channels = channels
-        self.weights = nn.Linear(edge_width, 2 * channels, bias=False)
+        self.scalar_weights = nn.Linear(edge_width, channels, bias=False)
+        self.vector_weights = nn.Linear(edge_width, channels, bias=False)
         self.send = nn.Linear(channels, channels, bias=False)
         self.mix = nn.Linear(5 * channels, 3 * channels, bias=False)
         self.update = nn.Sequential(nn.Linear(7 * channels, width), nn.SiLU(), nn.Linear(width, 3 * channels))
 
     def forward(self, s: Tensor, vectors: Tensor, v: Tensor, edge: Edges) -> tuple[Tensor, Tensor]:
-        nodes, slots, channels = *edge.hood.sender.shape, self.channels
-        weights = self.weights(edge.features)
-        from_scalars = weights[..., :channels] * edge.hood.gather(self.send(s))
-        difference = edge.hood.gather(vectors.reshape(nodes, -1)).view(nodes, slots, 3, channels) - vectors[:, None]
-        from_vectors = (weights[..., None, channels:] * difference).reshape(nodes, slots * 3, channels)
+        nodes, channels = s.shape
+        weights = self.vector_weights(edge.features)
+        from_scalars = self.scalar_weights(edge.features) * edge.hood.gather(self.send(s))
+        from_vectors = (weights[:, None] * edge.hood.gather_components(vectors)).reshape(nodes, -1, channels)
         one = torch.bmm(edge.scalar_rows, from_scalars)  # rows: 1; r^; u
-        two = torch.bmm(edge.vector_rows, from_vectors)  # rows: r^; u; identity; r^ r^T
+        # what is summed is w (V_j - V_i); the second part needs no product a slot, since V_i can be taken out of the sum
+        own = torch.bmm(edge.vector_rows.view(nodes, 24, -1), weights).view(nodes, 8, 3, channels)
+        two = torch.bmm(edge.vector_rows, from_vectors) - (own * vectors[:, None]).sum(2)  # rows: r^; u; identity; r^ r^T
         gathered = torch.cat([vectors, one[:, 1:4], one[:, 4:7], two[:, 2:5], two[:, 5:8]], dim=-1)
         left, right, moved = self.mix(gathered).chunk(3, dim=-1)
         invariants = [s, one[:, 0], two[:, 0], two[:, 1], (left * right).sum(1), (left * v[..., None]).sum(1), (vectors * left).sum(1)]
-        change, gate, own = self.update(torch.cat(invariants, dim=-1)).chunk(3, dim=-1)
-        return s + change, vectors + gate[:, None] * moved + own[:, None] * v[..., None]
+        change, gate, kick = self.update(torch.cat(invariants, dim=-1)).chunk(3, dim=-1)
+        return s + change, vectors + gate[:, None] * moved + kick[:, None] * v[..., None]
 
 
 class EdgeNet(nn.Module):
@@ -86,8 +88,8 @@ class EdgeNet(nn.Module):
         rows = torch.cat([torch.ones_like(radial), hood.unit, relative], dim=-1) * self.scale
         eye = torch.eye(3, device=v.device, dtype=v.dtype).expand(nodes, slots, 3, 3)
         rank_one = hood.unit[..., :, None] * hood.unit[..., None, :]
-        stacked = torch.cat([hood.unit[..., None, :], relative[..., None, :], eye, rank_one], dim=2) * self.scale
-        return Edges(hood, features, rows.transpose(1, 2), stacked.permute(0, 2, 1, 3).reshape(nodes, 8, slots * 3))
+        stacked = torch.cat([hood.unit[..., None, :], relative[..., None, :], eye, rank_one], dim=2) * (self.scale * hood.mask)[..., None, None]
+        return Edges(hood, features, rows.transpose(1, 2).contiguous(), stacked.permute(0, 2, 3, 1).reshape(nodes, 8, 3 * slots))
 
 
 class PolarNet(nn.Module):

@@ -7,7 +7,7 @@ keeps this flag when l1 + l2 + l3 is even and flips it when it is odd; so both p
     G[m1, m3] = sqrt(2 l3 + 1) sum_m2 w3j(l1 l2 l3)[m1, m2, m3] Y_l2[m2]          (component normalisation)
 
 and 30 paths at l_max = 2 are 15 contractions. Sums over neighbours are part of the contraction: for each node one matrix product
-of G, ``[2 l3 + 1, slot (2 l1 + 1)]``, with weighted features, ``[slot (2 l1 + 1), channel]``.
+of G, ``[2 l3 + 1, (2 l1 + 1) slot]``, with weighted features, ``[(2 l1 + 1) slot, channel]``.
 """
 
 from __future__ import annotations
@@ -74,19 +74,28 @@ def harmonics(direction: Tensor, l_max: int, normalise: bool = True) -> list[Ten
     return list(stacked.split([2 * l + 1 for l in range(l_max + 1)], dim=-1))  # noqa: E741
 
 
-def blocks(table: tuple[Path, ...], sphere: list[Tensor]) -> dict[tuple[int, int, int], Tensor]:
-    """Coupling blocks G for every path: ``[..., 2l1+1, 2l3+1]`` from harmonics ``[..., 2l2+1]``. They depend on geometry alone."""
+def blocks(table: tuple[Path, ...], sphere: list[Tensor], couplings: dict[tuple[int, int, int], Tensor]) -> dict[tuple[int, int, int], Tensor]:
+    """Coupling blocks for every path, from harmonics of the edges ``[node slot 2l2+1]``: ``[node 2l3+1 (2l1+1)*slot]``.
+
+    They depend on geometry alone, so all blocks of a net share them. Harmonics of nodes are passed with one slot.
+    """
     made: dict[tuple[int, int, int], Tensor] = {}
     for path in table:
         key = (path.l1, path.l2, path.l3)
-        if key not in made:
+        if key not in made and path.l2 > 0:
+            d1, d2, d3 = (2 * l + 1 for l in key)  # noqa: E741
             y = sphere[path.l2]
-            symbol = coupling(*key).to(y)
-            made[key] = torch.tensordot(y, symbol, dims=([-1], [1]))
+            flat = couplings[key].permute(2, 0, 1).reshape(d3 * d1, d2)
+            made[key] = torch.matmul(flat, y.transpose(1, 2)).view(len(y), d3, d1 * y.shape[1])
     return made
 
 
-def pool(weighted: Tensor, block: Tensor) -> Tensor:
-    """Sum over slots and components: weighted ``[node slot d1 channel]``, block ``[node slot d1 d3]`` -> ``[node d3 channel]``."""
-    nodes, slots, d1, channels = weighted.shape
-    return torch.bmm(block.reshape(nodes, slots * d1, -1).transpose(1, 2), weighted.reshape(nodes, slots * d1, channels))
+def pool(weighted: Tensor, block: Tensor | None) -> Tensor:
+    """Sum over components and slots: weighted ``[node d1 slot channel]``, block ``[node d3 d1*slot]`` -> ``[node d3 channel]``.
+
+    Without a block (the harmonic is l = 0, and the coupling the identity) it is the plain sum over slots.
+    """
+    if block is None:
+        return weighted.sum(2)
+    nodes, components, slots, channels = weighted.shape
+    return torch.bmm(block, weighted.reshape(nodes, components * slots, channels))

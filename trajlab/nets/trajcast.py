@@ -22,7 +22,7 @@ from torch.nn.functional import silu
 
 from trajlab.nets.neighbourhood import Neighbourhood
 from trajlab.nets.radial import SILU_SECOND_MOMENT, TANH_SECOND_MOMENT, BesselBasis, WeightNet, gaussian_speed_basis
-from trajlab.nets.tensor_product import Features, Path, blocks, harmonics, paths, pool, reached
+from trajlab.nets.tensor_product import Features, Path, blocks, coupling, harmonics, paths, pool, reached
 
 
 class Contraction(nn.Module):
@@ -71,8 +71,8 @@ class TrajCastBlock(nn.Module):
         self.edge_paths = paths(parities, l_max)
         self.contract = Contraction(self.edge_paths, channels, l_max)
         self.speed_paths = paths(self.contract.parities, l_max)
-        self.edge_net = WeightNet((bases[0], *radial, sum(p.parities for p in self.edge_paths) * channels))
-        self.speed_net = WeightNet((bases[1], *radial, sum(p.parities for p in self.speed_paths) * channels))
+        self.edge_net = WeightNet((bases[0], *radial), [p.parities * channels for p in self.edge_paths])
+        self.speed_net = WeightNet((bases[1], *radial), [p.parities * channels for p in self.speed_paths])
         self.parities = reached(self.speed_paths, l_max)
         self.gates = channels * sum(self.parities[1:])
         self.linear = Contraction(self.speed_paths, channels, l_max, extra=self.gates)
@@ -89,25 +89,18 @@ class TrajCastBlock(nn.Module):
         return [self._skipped(l, h, new, species) for l, new in enumerate(update)]  # noqa: E741
 
     def _messages(self, h: Features, radial: Tensor, hood: Neighbourhood, edge_blocks: dict) -> list[Tensor]:
-        weights = self.edge_net(radial).split([p.parities * self.channels for p in self.edge_paths], dim=-1)
-        senders = [hood.gather(part) for part in h]
-        out = []
-        for path, weight in zip(self.edge_paths, weights, strict=True):
-            weighted = weight[:, :, None] * senders[path.l1]
-            block = edge_blocks[path.l1, path.l2, path.l3]
-            if path.l2 == 0:  # the harmonic is 1 and the coupling the identity: a plain sum over slots
-                out.append(weighted.sum(1))
-            else:
-                out.append(pool(weighted, block))
-        return out
+        senders = [hood.gather_components(part) for part in h]
+        weights = self.edge_net(radial)
+        return [
+            pool(weight[:, None] * senders[path.l1], edge_blocks.get((path.l1, path.l2, path.l3)))
+            for path, weight in zip(self.edge_paths, weights, strict=True)
+        ]
 
     def _conditioned(self, messages: Features, speed: Tensor, speed_blocks: dict) -> list[Tensor]:
-        weights = self.speed_net(speed).split([p.parities * self.channels for p in self.speed_paths], dim=-1)
         out = []
-        for path, weight in zip(self.speed_paths, weights, strict=True):
-            value = messages[path.l1]
-            if path.l2 > 0:
-                value = torch.bmm(speed_blocks[path.l1, path.l2, path.l3].transpose(1, 2), value)
+        for path, weight in zip(self.speed_paths, self.speed_net(speed), strict=True):
+            block = speed_blocks.get((path.l1, path.l2, path.l3))
+            value = messages[path.l1] if block is None else torch.bmm(block, messages[path.l1])
             out.append(value * weight[:, None])
         return out
 
@@ -152,6 +145,11 @@ class TrajCastNet(nn.Module):
         for _ in range(n_blocks):
             self.blocks.append(TrajCastBlock(parities, channels, l_max, species, radial, (bessel, speed_functions)))
             parities = self.blocks[-1].parities
+        self.couplings = {}
+        for path in self.blocks[-1].edge_paths + self.blocks[-1].speed_paths:
+            key = (path.l1, path.l2, path.l3)
+            self.couplings[key] = "coupling_{}{}{}".format(*key)
+            self.register_buffer(self.couplings[key], coupling(*key).float(), persistent=False)
         self.compress = nn.Parameter(torch.randn(channels, max(channels // 4, 1)))
         self.out = nn.Parameter(torch.randn(max(channels // 4, 1), 2))
 
@@ -169,8 +167,10 @@ class TrajCastNet(nn.Module):
         scalars = torch.cat([one_hot, speed], dim=-1) @ (self.first[0] * len(self.first[0]) ** -0.5)
         h: Features = [scalars[:, None], *(sphere[k][..., None] * self.first[k] for k in range(1, self.l_max + 1))]
         edge_sphere = harmonics(hood.unit, self.l_max, normalise=self.l_max > 1)
-        every = self.blocks[-1].edge_paths + self.blocks[-1].speed_paths + self.blocks[0].edge_paths + self.blocks[0].speed_paths
-        edge_blocks, speed_blocks = blocks(every, edge_sphere), blocks(every, sphere)
+        every = self.blocks[-1].edge_paths + self.blocks[-1].speed_paths
+        couplings = {key: getattr(self, name) for key, name in self.couplings.items()}
+        edge_blocks = blocks(every, edge_sphere, couplings)
+        speed_blocks = blocks(every, [part[:, None] for part in sphere], couplings)
         for block in self.blocks:
             h = block(h, species, radial, speed, hood, edge_blocks, speed_blocks, self.inverse_neighbours)
         out = h[1][..., : self.channels] @ (self.compress * self.channels**-0.5) @ (self.out * math.sqrt(1 / len(self.out)))
