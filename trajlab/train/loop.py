@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -134,7 +135,7 @@ def _elsewhere(made: Fabric, job: Job) -> TrainResult:
     with tempfile.TemporaryDirectory(prefix="trajlab-") as name, processes.quiet(), _left_to_children():
         handover = Path(name)
         try:
-            made.launch(_worker, job, handover)
+            made.launch(partial(_worker, job=job, handover=handover))  # Fabric would look into arguments, not into this
         except torch.multiprocessing.ProcessRaisedException as error:
             last = str(error).strip().splitlines()[-1]
             raise RuntimeError(f"process {error.error_index} of the training failed: {last}") from error
@@ -159,10 +160,15 @@ def _check_picklable(job: Job) -> None:
 def _worker(made: Fabric, job: Job, handover: Path) -> None:
     if processes.start_method(made) == "fork":
         torch.set_num_threads(1)  # the threads of OpenMP are not there after a fork, and waiting for them would not end
+    else:
+        for tensor in (*job.module.parameters(), *job.module.buffers()):
+            tensor.data = tensor.data.clone()  # pickled tensors arrive in memory that all processes share
     result = _here(made, job)
     if made.global_rank == 0:
         about = {k: v for k, v in vars(result).items() if k not in ("module", "folder")}
         checkpoint.save(handover, result.step, {"model": job.module.state_dict()}, about)
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()  # a process that leaves early takes the connections of the others with it
 
 
 @contextmanager

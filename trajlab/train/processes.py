@@ -65,8 +65,8 @@ def fabric(config: TrainConfig) -> Fabric:
         return Fabric(accelerator=accelerator, strategy=strategy, devices=config.devices, num_nodes=config.num_nodes, precision=config.precision)
 
 
-def same_start(made: Fabric, module: nn.Module) -> None:
-    """All processes begin with the weights and buffers of the first."""
+def alike(made: Fabric, module: nn.Module) -> None:
+    """All processes get the weights and buffers of the first."""
     if made.world_size > 1:
         for tensor in module.state_dict().values():
             torch.distributed.broadcast(tensor, 0)

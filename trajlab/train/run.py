@@ -19,7 +19,7 @@ from trajlab.train.ema import EMA
 from trajlab.train.flat import Flat
 from trajlab.train.log import Log
 from trajlab.train.order import Order, mixed
-from trajlab.train.processes import Interrupt, Objective, Packet, add_gradients, agree, moved, same_start
+from trajlab.train.processes import Interrupt, Objective, Packet, add_gradients, agree, alike, moved
 from trajlab.train.progress import Bar
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Run:
         self.identity = identity.identity(job.module, job.batches, job.config) if job.folder else {}
         self.objective = Objective(job.module, job.loss, job.config.compile)
         self.wrapped = made.setup_module(self.objective)
-        same_start(made, job.module)
+        alike(made, job.module)
         self.flat = Flat(job.module)
         self.optimiser = optim.build(self.flat.weights, job.config)
         self.stepper = made.setup_optimizers(self.optimiser)
@@ -339,6 +339,7 @@ class Run:
             self.module.load_state_dict(self.best)
         else:
             self.ema.overwrite()
+        alike(self.made, self.module)  # the best weights are known to the first process only
 
 
 def _takes(function: Callable[..., Any]) -> bool:
