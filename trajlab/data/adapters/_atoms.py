@@ -98,7 +98,7 @@ def one_cell(cells: Sequence[np.ndarray], where: str) -> np.ndarray:
     return np.asarray(cells[0], dtype=np.float64)
 
 
-def clock(count: int, times: Sequence[float] | None, spacing: float | None, where: str, hint: str = "") -> np.ndarray:
+def clock(count: int, times: Sequence[float] | np.ndarray | None, spacing: float | None, where: str, hint: str = "") -> np.ndarray:
     """The times of frames, in femtoseconds, from what the file says or the user.
 
     Raises:

@@ -96,7 +96,7 @@ def _frames(file: TextIO, path: Path) -> Iterator[dict]:
             rows = [file.readline().split() for _ in range(count)]
             table = {name: np.array([row[k] for row in rows]) for k, name in enumerate(columns)}
             yield _frame(step, header, bounds, table)
-        except (ValueError, IndexError) as error:
+        except (ValueError, IndexError, KeyError) as error:
             raise ValueError(f"{path} is cut short or damaged in or after the frame of {line.strip()!r} ({error})") from error
 
 

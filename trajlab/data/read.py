@@ -1,0 +1,85 @@
+"""One door for every file: the reader is picked by what the file holds."""
+
+from __future__ import annotations
+
+import inspect
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from trajlab.catalog import load as imported
+from trajlab.catalog import unknown
+
+__all__ = ["READERS", "kind_of_file", "read"]
+
+# What a file can be, its reader, and the function whose further options the reader passes on.
+READERS: dict[str, tuple[str, str | None]] = {
+    "zarr store": ("trajlab.data.store:load", None),
+    "npz arrays": ("trajlab.data.adapters.arrays:read_npz", None),
+    "table of tracks": ("trajlab.data.adapters.tables:read_table", "trajlab.data.adapters.tables:from_table"),
+    "LAMMPS dump": ("trajlab.data.adapters.lammps:read_lammps", None),
+    "ASE file": ("trajlab.data.adapters.ase:read_ase", "trajlab.data.adapters.ase:from_ase"),
+}
+
+
+def read(path: str | Path, **options: Any) -> Any:
+    """Read a file or a store into a noun, by what it holds rather than what it is called.
+
+    - a zarr store (folder or ``.zarr.zip``): ``scenes=``, ``frames=``; see `trajlab.data.store.load`
+    - ``.npz`` of the MD17 family: ``spacing=``; see `trajlab.data.adapters.arrays.read_npz`
+    - ``.csv``, ``.tsv``, ``.parquet``, ``.feather`` tables of tracks: ``time=``, ``node=``, ``position=``, ...; see `from_table`
+    - LAMMPS text dumps: ``units=``, ``elements=``, ``timestep=``; see `read_lammps`
+    - everything that ASE reads (extxyz, traj, cif, POSCAR, ...): ``spacing=``, ``velocity_unit=``, ...; see `from_ase`
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        TypeError: the reader has no such option.
+        ValueError: the file is empty, cut short or damaged, or what the reader refuses (unknown elements, values that are not finite,
+            velocities in another unit than declared, no clock).
+    """
+    path = Path(path)
+    name = kind_of_file(path)
+    reader, more = READERS[name]
+    function = imported(reader)
+    known = _options(function) + (_options(imported(more)) if more else [])
+    for option in options:
+        if option not in known:
+            raise TypeError(f"{path} is read as {name}, which has {unknown('option', option, known)}")
+    return function(path, **options)
+
+
+def kind_of_file(path: str | Path) -> str:
+    """Which of `READERS` a file is for.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        ValueError: it is a folder without a store, or an empty file.
+    """
+    path = Path(path)
+    if path.is_dir():
+        if (path / "zarr.json").is_file():
+            return "zarr store"
+        raise ValueError(f"{path} is a folder without a zarr store (no zarr.json in it); give a file, or a store made by trajlab.save")
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {path}")
+    with path.open("rb") as file:
+        head = file.read(256)
+    if not head:
+        raise ValueError(f"{path} is empty")
+    if head[:2] == b"PK":
+        return "zarr store" if _holds(path, "zarr.json") or path.name.endswith(".zarr.zip") else "npz arrays"
+    if head.lstrip().startswith(b"ITEM: TIMESTEP"):
+        return "LAMMPS dump"
+    if path.suffix in (".csv", ".tsv", ".parquet", ".feather"):
+        return "table of tracks"
+    return "npz arrays" if path.suffix == ".npz" else "ASE file"
+
+
+def _holds(path: Path, name: str) -> bool:
+    return zipfile.is_zipfile(path) and name in zipfile.ZipFile(path).namelist()
+
+
+def _options(function: Callable[..., Any]) -> list[str]:
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    return [p.name for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD]
