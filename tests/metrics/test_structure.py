@@ -20,7 +20,8 @@ def gas(scenes: int = 2, atoms: int = 60, frames: int = 60, side: float = 10.0, 
         cell[1, 0] = 0.4 * side
     share = torch.rand(scenes * atoms, frames, 3, generator=generator, dtype=torch.float64)
     return Trajectories(x=share @ cell, time=torch.arange(frames, dtype=torch.float64).expand(scenes, -1),
-                        kind=torch.ones(scenes * atoms, dtype=torch.long), scene=torch.arange(scenes).repeat_interleave(atoms), cell=cell.expand(scenes, 3, 3), units=Units.md(),
+                        kind=torch.ones(scenes * atoms, dtype=torch.long), scene=torch.arange(scenes).repeat_interleave(atoms),
+                        cell=cell.expand(scenes, 3, 3), units=Units.md(),
                         static={"mass": torch.ones(scenes * atoms, dtype=torch.float64)})
 
 
