@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -32,6 +32,7 @@ class Header:
     start: Trajectories
 
 
+@runtime_checkable
 class Writer(Protocol):
     """``begin`` once, ``frame`` every few steps, ``flush`` before a restart file is written, ``end`` at last."""
 
