@@ -61,7 +61,7 @@ class Ballistic:
     stride = 5.0
     limits = None
 
-    def propagate(self, p, cache=None):
+    def propagate(self, p, cache=None):  # noqa: ARG002
         return p.v * self.stride, p.v
 
 
@@ -84,7 +84,7 @@ class Failing(Springs):
             return torch.where(nodes[:, None], torch.nan, d), v
         if self.how == "drift":  # the first atom walks away
             first = torch.nonzero(nodes)[0, 0]
-            return d + 0.05 * torch.nn.functional.one_hot(first, len(d))[:, None], v
+            return d + 0.3 * torch.nn.functional.one_hot(first, len(d))[:, None], v
         return d, torch.where(nodes[:, None], 3 * v, v)
 
 
@@ -97,7 +97,7 @@ class Harmonic:
     def __init__(self, centre: torch.Tensor, omega: float) -> None:
         self.centre, self.omega = centre, omega
 
-    def propagate(self, p, cache=None):
+    def propagate(self, p, cache=None):  # noqa: ARG002
         u = p.x - self.centre
         angle = torch.tensor(self.omega * self.stride, dtype=torch.float64)
         c, s = angle.cos(), angle.sin()
