@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from trajlab.data.batches import concat
 from trajlab.types import Forecast, Trajectories
 
 Distance = Callable[[Tensor, Tensor], float]
@@ -75,8 +76,8 @@ class Compared:
 
     Attributes:
         value: distance between the two curves of all scenes.
-        matched: the same with half of the scenes on either side, averaged over splits.
-        floor: the same between two halves of the reference, averaged over splits.
+        matched: the same with samples of half the size on either side, averaged over random splits.
+        floor: the same between two such samples of the reference, averaged over splits.
         spread: standard deviation of ``matched`` over splits.
     """
 
@@ -96,8 +97,8 @@ def compare(
 ) -> Compared:
     """The distance of a profile from its reference, beside the distance between random halves of the reference.
 
-    ``matched`` and ``floor`` both compare halves, so that they hold the same sampling noise; needs 2 scenes on either side
-    (`time_blocks` makes scenes from long runs).
+    ``matched`` and ``floor`` both compare samples of half as many scenes as the smaller side has, so that they hold the same
+    sampling noise; needs 2 scenes on either side (`time_blocks` makes scenes from long runs).
 
     Raises:
         ValueError: the bins differ, or one side has fewer than 2 scenes.
@@ -108,18 +109,20 @@ def compare(
         if profile.n_scenes < 2:
             raise ValueError(f"the {name} has 1 scene, but halves of it are to be compared; cut it into blocks with time_blocks(trajectories, n)")
     generator = generator or torch.Generator().manual_seed(0)
+    size = min(candidate.n_scenes, reference.n_scenes) // 2
     matched, floor = [], []
     for _ in range(splits):
-        mine, (one, other) = _halves(candidate.n_scenes, generator)[0], _halves(reference.n_scenes, generator)
+        mine, (one, other) = _samples(candidate.n_scenes, size, generator)[0], _samples(reference.n_scenes, size, generator)
         floor.append(distance(reference.pick(one).curve(), reference.pick(other).curve()))
         matched.append(distance(candidate.pick(mine).curve(), reference.pick(other).curve()))
     spread = float(torch.tensor(matched).std()) if splits > 1 else 0.0
     return Compared(distance(candidate.curve(), reference.curve()), sum(matched) / splits, sum(floor) / splits, spread)
 
 
-def _halves(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _samples(n: int, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Two disjoint random sets of scenes."""
     order = torch.randperm(n, generator=generator, device=generator.device).cpu()
-    return order[: n // 2], order[n - n // 2 :]
+    return order[:size], order[size : 2 * size]
 
 
 def histogram(
@@ -157,17 +160,7 @@ def replicas(answer: Forecast | Trajectories) -> Trajectories:
         return answer
     if not isinstance(answer, Forecast):
         raise TypeError(f"got a {type(answer).__name__}, but a Forecast or Trajectories was wanted")
-    first, n = answer.trajectories(0), answer.n_draws
-    if n == 1:
-        return first
-    offset = first.n_scenes * torch.arange(n, device=first.x.device).repeat_interleave(first.n_nodes)
-    many = lambda value: None if value is None else torch.cat([value] * n)  # noqa: E731
-    return first.replace(
-        x=answer.draws.flatten(0, 1), time=many(first.time), scene=many(first.scene) + offset, mask=answer.mask.flatten(0, 1),
-        kind=many(first.kind), extra={k: v.flatten(0, 1) for k, v in answer.extra.items()},
-        static={k: many(v) for k, v in first.static.items()}, context={k: many(v) for k, v in first.context.items()},
-        cell=many(first.cell), pbc=many(first.pbc),
-    )
+    return concat(answer.trajectories(draw) for draw in range(answer.n_draws))
 
 
 def time_blocks(trajectories: Trajectories, n: int) -> Trajectories:

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from trajlab.data.cells import complete, heights
 from trajlab.metrics.profiles import Profile, alive, bins, histogram
 from trajlab.types import Trajectories
 
@@ -69,21 +70,16 @@ def minimum_image(
     """Vectors reduced by whole cell vectors along the periodic directions; unchanged in open space."""
     if trajectories.cell is None or trajectories.pbc is None or not bool(trajectories.pbc.any()):
         return between
-    # absent directions of a cell (zero vectors) are completed, so that the matrix can be inverted
-    cell = trajectories.cell.double()
-    cell = torch.where((cell.norm(dim=-1, keepdim=True) > 0) | trajectories.pbc[:, :, None], cell, torch.eye(3, dtype=cell.dtype, device=cell.device))
+    cell = complete(trajectories.cell, trajectories.pbc)
     turns = (between @ torch.linalg.inv(cell)[scene]).round() * trajectories.pbc[scene, None]
     return between - turns @ cell[scene]
 
 
-def heights(trajectories: Trajectories) -> Float[Tensor, "scene 3"]:
-    """Perpendicular heights of the cells; infinite along directions that are not periodic."""
-    if trajectories.cell is None or trajectories.pbc is None:
-        return torch.full((trajectories.n_scenes, 3), math.inf, dtype=torch.float64, device=trajectories.x.device)
-    cell = trajectories.cell.double()
-    volume = torch.linalg.det(cell).abs()[:, None]
-    area = torch.linalg.cross(cell.roll(-1, 1), cell.roll(-2, 1)).norm(dim=-1)
-    return torch.where(trajectories.pbc, volume / area.clamp_min(1e-300), math.inf)
+def half_height(trajectories: Trajectories) -> float:
+    """Half of the smallest height of the cells along periodic directions: up to here nearest images are right. Infinite in open space."""
+    if trajectories.cell is None or trajectories.pbc is None or not bool(trajectories.pbc.any()):
+        return math.inf
+    return float(heights(complete(trajectories.cell, trajectories.pbc))[trajectories.pbc].min()) / 2
 
 
 def pair_distances(
@@ -123,7 +119,7 @@ def _distance_counts(trajectories: Trajectories, pairs: Tensor | None, width: fl
     pairs = all_pairs(trajectories) if pairs is None else pairs
     if not pairs.shape[1]:
         raise ValueError("there are no pairs to measure; single atoms have no distances, and `bonds` finds none where atoms are far apart")
-    limit = float(heights(trajectories).min()) / 2
+    limit = half_height(trajectories)
     if r_max is None:
         r_max = limit if math.isfinite(limit) else _longest(trajectories, pairs)
     elif r_max > limit * (1 + 1e-9):
