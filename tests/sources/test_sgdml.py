@@ -10,7 +10,8 @@ import torch
 
 from trajlab.dynamics.particles import Particles
 from trajlab.sources.calculator import from_atoms
-from trajlab.sources.sampling import replicate
+from trajlab.sources.recipes import MDRecipe
+from trajlab.sources.sampling import nve_pairs, replicate
 from trajlab.sources.sgdml import SGDML
 from trajlab.units import KCAL_MOL
 
@@ -115,6 +116,27 @@ def test_another_molecule_of_the_same_elements(toy_path):
     x[3] += 3.0
     with pytest.raises(ValueError, match=r"atoms 3 and 0 are .* Angstrom apart"):
         SGDML(toy_path).check(p.replace(x=x))
+
+
+def test_a_run_does_not_begin_outside_the_training(toy_path):
+    p = ammonia()
+    with pytest.raises(ValueError, match="isomer it was trained on"):
+        nve_pairs(SGDML(toy_path), p.replace(x=1.5 * p.x), MDRecipe("ammonia", pairs=1, replicas=1), quiet=True)
+
+
+def test_another_order_of_atoms_of_a_real_molecule(reference):
+    """The same molecule from another program: refused, whether the elements or only the distances show it."""
+    from ase.io import read
+
+    potential = SGDML(reference / "md/sgdml_models/aspirin.npz")
+    with pytest.raises(ValueError, match=r"order of"):
+        potential.check(from_atoms(read(reference / "md/aspirin.xyz")))
+    atoms = read(reference / "md/sgdml_geometries/aspirin_sgdml.xyz")
+    carbons = [k for k, z in enumerate(atoms.numbers) if z == 6]
+    order = list(range(len(atoms)))
+    order[carbons[0]], order[carbons[3]] = carbons[3], carbons[0]
+    with pytest.raises(ValueError, match=r"order of"):
+        potential.check(from_atoms(atoms[order]))
 
 
 def test_truncated_file(toy_path):

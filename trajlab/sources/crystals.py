@@ -44,15 +44,16 @@ def vashishta(system: str, folder: str | Path | None = None) -> tuple[Vashishta,
     """The Vashishta potential and alpha-quartz of 243 atoms (3x3x3 cells) at rest, relaxed at zero pressure.
 
     Args:
-        system: ``quartz``.
-        folder: where ``SiO.1994.vashishta`` in the format of LAMMPS lies, if it is to be used instead of the built-in values.
+        system: ``quartz`` for the values of 1994, or the name of a parameter file in the format of LAMMPS.
+        folder: of the parameter file.
 
     Raises:
-        ValueError: another system.
+        ValueError: neither, or a damaged file.
     """
-    if system != "quartz":
-        raise ValueError(unknown("crystal for the Vashishta potential", system, ["quartz"]))
-    potential = Vashishta(None if folder is None else Path(folder) / "SiO.1994.vashishta")
+    file = Path(folder or ".") / system
+    if system != "quartz" and not file.is_file():
+        raise ValueError(unknown("crystal or parameter file for the Vashishta potential", system, ["quartz"]))
+    potential = Vashishta(None if system == "quartz" else file)
     return potential, from_atoms(quartz(relax_quartz(potential)).repeat(3))
 
 

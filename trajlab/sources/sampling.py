@@ -38,6 +38,7 @@ def equilibrated(potential: Potential, start: Particles, recipe: MDRecipe, gener
     Raises:
         RuntimeError: a bond became longer than 1.5 times its length in ``start``.
     """
+    _accept(potential, start)
     p = replicate(start, recipe.replicas)
     watch, forces = BondWatch(p), None
     for steps in _chunks(round(recipe.equilibrate / recipe.dt), recipe.steps):
@@ -61,7 +62,7 @@ def nve_pairs(potential: Potential, start: Particles, recipe: MDRecipe, *, quiet
         ``static["mass"]``, ``context["run"]`` (the replica) and ``context["temperature"]`` (of the thermostat, K).
 
     Raises:
-        ValueError: ``start`` is more than one system.
+        ValueError: ``start`` is more than one system, or not one that the potential is made for.
         RuntimeError: a bond became longer than 1.5 times its length in ``start``.
     """
     if start.n_scenes != 1:
@@ -103,6 +104,7 @@ def nvt_trajectory(potential: Potential, start: Particles, thermostat: Thermosta
     Raises:
         RuntimeError: a bond became longer than 1.5 times its length at the start.
     """
+    _accept(potential, start)
     streams = Streams.seeded(recipe.seed, start.n_scenes)  # one a system: a batch is so many single runs
     p, forces, watch = remove_momentum(start), None, BondWatch(start)
     frames = [p]
@@ -119,6 +121,13 @@ def nvt_trajectory(potential: Potential, start: Particles, thermostat: Thermosta
     context = {"run": scenes, "temperature": torch.full((len(scenes),), recipe.temperature, dtype=torch.float64)}
     return Trajectories(x=state[0], time=time.expand(len(scenes), -1), scene=start.scene, kind=start.kind, extra={"velocity": state[1]},
                         static={"mass": start.mass}, context=context, cell=start.cell, pbc=start.pbc, units=Units.md(), source=source)
+
+
+def _accept(potential: Potential, start: Particles) -> None:
+    """Some potentials know where they are not to be trusted, and say so before a run is begun."""
+    check = getattr(potential, "check", None)
+    if check is not None:
+        check(start)
 
 
 def _stack(frames: list[Particles]) -> Tensor:
