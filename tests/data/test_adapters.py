@@ -410,6 +410,25 @@ def test_mdanalysis(run):
     assert data.from_mdanalysis(bare, elements=["CU"] * 8).kind.tolist() == [29] * 8
 
 
+def test_mdanalysis_files(run, tmp_path):
+    mda = pytest.importorskip("MDAnalysis")
+    universe = mda.Universe.empty(8, trajectory=True)
+    universe.add_TopologyAttr("elements", ["Cu"] * 8)
+    universe.add_TopologyAttr("names", ["CU"] * 8)
+    universe.load_new(np.stack([image.positions for image in run]).astype(np.float32), dt=0.002, order="fac")
+    universe.atoms.write(tmp_path / "a.gro")
+    universe.atoms.write(tmp_path / "a.xtc", frames="all")
+    with pytest.raises(ValueError, match="pass topology="):
+        read(tmp_path / "a.xtc")
+    t = read(tmp_path / "a.xtc", topology=tmp_path / "a.gro", elements=["Cu"] * 8, unwrap=False)
+    assert torch.allclose(t.x, from_ase(run).x, atol=1e-2)
+    assert t.spacing == pytest.approx(2.0)
+    whole = (tmp_path / "a.xtc").read_bytes()
+    (tmp_path / "a.xtc").write_bytes(whole[: len(whole) // 8])
+    with pytest.raises(ValueError, match="cut short"):
+        read(tmp_path / "a.xtc", topology=tmp_path / "a.gro", elements=["Cu"] * 8)
+
+
 def test_read_picks_by_content(run, tmp_path):
     t = from_ase(run)
     save(t, tmp_path / "folder")

@@ -78,6 +78,17 @@ def test_open_scenes_of_mixed_sizes(dim, limit, generator, monkeypatch):
     assert torch.equal(got.edges, torch.stack([sender, receiver]))
 
 
+@pytest.mark.parametrize("periodic", [True, False])
+def test_batches_done_in_parts_are_the_same(periodic, generator, monkeypatch):
+    scene = torch.arange(9).repeat_interleave(torch.tensor([3, 5, 1, 0, 7, 4, 6, 2, 8]))
+    x, cell = 4 * torch.rand(36, 3, generator=generator), 5 * torch.eye(3).expand(9, 3, 3) if periodic else None
+    whole = neighbours(x, scene, 9, 3.0, cell)
+    monkeypatch.setattr(graphs, "TOGETHER", 100)
+    part = neighbours(x, scene, 9, 3.0, cell)
+    assert torch.equal(whole.edges, part.edges)
+    assert not periodic or torch.equal(whole.shift, part.shift)
+
+
 def test_directions_that_are_open_may_have_no_cell_vector(generator):
     x = torch.randn(6, 3, generator=generator, dtype=torch.float64)
     scene, pbc = torch.zeros(6, dtype=torch.long), torch.tensor([[True, True, False]])

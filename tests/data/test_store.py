@@ -289,6 +289,18 @@ def test_zip_files_of_equal_content_are_equal_files(tmp_path):
     assert a.read_bytes() == b.read_bytes()
 
 
+def test_chunks_are_at_most_a_megabyte():
+    shapes = {"x": (5000, 1000, 3), "draws": (64, 4000, 300, 3), "time": (90000, 700), "kind": (10**7,)}
+    shapes |= {"extra/a": (2, 4, 999, 999), "cell": (9, 3, 3)}
+    for name, shape in shapes.items():
+        value = np.broadcast_to(np.float64(0), shape)
+        chunks = store._chunks(name, value, None)
+        assert 2**18 < np.prod(chunks) * 8 <= 2**20 or name == "cell"
+        assert all(1 <= c <= n for c, n in zip(chunks, shape, strict=True))
+    assert store._chunks("x", np.zeros((4, 1, 3)), 64) == (4, 64, 3)
+    assert store._chunks("x", np.broadcast_to(0.0, (9, 10**6, 3)), 10**6)[1] < 10**6
+
+
 def test_compact_store_is_small(tmp_path):
     t = example(frames=200).to(dtype=torch.float32)
     path = save(t, tmp_path / "a.zarr.zip")

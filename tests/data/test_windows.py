@@ -148,6 +148,8 @@ def test_leaks_are_refused_with_numbers():
     shuffled = w.scenes(torch.randperm(192, generator=torch.Generator().manual_seed(0)))
     with pytest.raises(ValueError, match="leaks"):
         Split(shuffled.scenes(slice(0, 150)), shuffled.scenes(slice(150, 170)), shuffled.scenes(slice(170, None)))
+    other = [p.replace(source={"seed": k}) for k, p in enumerate((a, a, a))]
+    Split(*other)  # runs of another seed are other runs
     with pytest.raises(ValueError, match=r"no context\['run'\]"):
         Split(*[p.replace(context={}) for p in (a, b, c)])
 

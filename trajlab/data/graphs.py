@@ -16,6 +16,8 @@ __all__ = ["VerletList", "neighbours"]
 # A scene whose ordered pairs (times periodic images) are fewer than this is done by all pairs, together with all other small scenes;
 # a larger one by a cell list of its own.
 ALL_PAIRS = 20_000
+# So many pairs are looked at together; a larger batch is done in parts, to bound the memory.
+TOGETHER = 4_000_000
 
 
 def neighbours(
@@ -151,19 +153,28 @@ def _candidates(
     images = _image_counts(cell, pbc, reach) if cell is not None else None
     work = sizes.square() * (1 if images is None else (2 * images + 1).prod(1))
     small = work <= ALL_PAIRS
-    parts = [_all_pairs(x, scene, sizes, small, cell, pbc, images)]
+    part = (torch.where(small, work, 0).cumsum(0) - 1).clamp_min(0) // TOGETHER
+    chosen = [small & (part == k) for k in range(int(part[-1]) + 1 if n_scenes else 0)]
+    parts = [_close(x, scene, *_all_pairs(x, scene, sizes, some, cell, pbc, images), cell, reach) for some in chosen]
     ptr = sizes.cumsum(0) - sizes
     for s in ((~small) & (sizes > 0)).nonzero().flatten().tolist():
         begin, end = int(ptr[s]), int(ptr[s] + sizes[s])
         edges, image = _cell_list(x[begin:end], reach, None if cell is None else cell[s], None if pbc is None else pbc[s])
-        parts.append((edges + begin, image))
-    edges = torch.cat([e for e, _ in parts], 1)
-    image = None if images is None else torch.cat([i for _, i in parts])
-    shift = None if image is None or cell is None else torch.einsum("ei,eij->ej", image.double(), cell[scene[edges[1]]])
-    keep = _squared(x, edges, shift) < (reach * (1 + 1e-6)) ** 2
-    edges, image, shift = edges[:, keep], None if image is None else image[keep], None if shift is None else shift[keep]
-    order = _order(edges, image, len(x))
+        parts.append(_close(x, scene, edges + begin, image, cell, reach))
+    if not parts:
+        return torch.zeros(2, 0, dtype=torch.long, device=x.device), None if cell is None else x.new_zeros(0, 3)
+    edges, shift = torch.cat([e for e, _, _ in parts], 1), None if cell is None else torch.cat([s for _, s, _ in parts])  # type: ignore[misc]
+    order = _order(edges, None if cell is None else torch.cat([i for _, _, i in parts]), len(x))  # type: ignore[misc]
     return edges[:, order], None if shift is None else shift[order]
+
+
+def _close(
+    x: Tensor, scene: Tensor, edges: Tensor, image: Tensor | None, cell: Tensor | None, reach: float
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Those of some pairs that are within reach, a little generously, with their shifts and images."""
+    shift = None if image is None or cell is None else torch.einsum("ei,eij->ej", image.double(), cell[scene[edges[1]]])
+    keep = (_squared(x, edges, shift) < (reach * (1 + 1e-6)) ** 2).nonzero().flatten()
+    return edges.index_select(1, keep), *(None if v is None else v.index_select(0, keep) for v in (shift, image))
 
 
 def _image_counts(cell: Tensor, pbc: Tensor, reach: float) -> Int[Tensor, "scene 3"]:

@@ -19,6 +19,7 @@ READERS: dict[str, tuple[str, str | None]] = {
     "npz arrays": ("trajlab.data.adapters.arrays:read_npz", None),
     "table of tracks": ("trajlab.data.adapters.tables:read_table", "trajlab.data.adapters.tables:from_table"),
     "LAMMPS dump": ("trajlab.data.adapters.lammps:read_lammps", None),
+    "MDAnalysis trajectory": ("trajlab.data.adapters.mdanalysis:read_mdanalysis", "trajlab.data.adapters.mdanalysis:from_mdanalysis"),
     "ASE file": ("trajlab.data.adapters.ase:read_ase", "trajlab.data.adapters.ase:from_ase"),
 }
 
@@ -30,6 +31,7 @@ def read(path: str | Path, **options: Any) -> Any:
     - ``.npz`` of the MD17 family: ``spacing=``; see `trajlab.data.adapters.arrays.read_npz`
     - ``.csv``, ``.tsv``, ``.parquet``, ``.feather`` tables of tracks: ``time=``, ``node=``, ``position=``, ...; see `from_table`
     - LAMMPS text dumps: ``units=``, ``elements=``, ``timestep=``; see `read_lammps`
+    - ``.xtc``, ``.trr``, ``.dcd``, ``.nc``: ``topology=``, ``select=``; see `read_mdanalysis` (extra ``md``)
     - everything that ASE reads (extxyz, traj, cif, POSCAR, ...): ``spacing=``, ``velocity_unit=``, ...; see `from_ase`
 
     Raises:
@@ -73,6 +75,8 @@ def kind_of_file(path: str | Path) -> str:
         return "LAMMPS dump"
     if path.suffix in (".csv", ".tsv", ".parquet", ".feather"):
         return "table of tracks"
+    if path.suffix in (".xtc", ".trr", ".dcd", ".nc", ".ncdf"):
+        return "MDAnalysis trajectory"
     return "npz arrays" if path.suffix == ".npz" else "ASE file"
 
 

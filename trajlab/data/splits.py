@@ -70,6 +70,8 @@ def split(
 def check_split(parts: Split, gap: float | None = None) -> None:
     """Refuse parts that share a run closer in time than the gap.
 
+    Parts of different provenance (another seed, another file) are different runs, even if these have the same numbers.
+
     Raises:
         ValueError: with the parts, the run, and the times that meet; or a part does not say which runs it was cut from.
     """
@@ -78,7 +80,7 @@ def check_split(parts: Split, gap: float | None = None) -> None:
         for part in (a, b):
             if part.n_scenes and "run" not in part.context:
                 raise ValueError("a part has no context['run'], so nobody can tell whether it leaks; split() and windows() fill it in")
-        if not a.n_scenes or not b.n_scenes:
+        if not a.n_scenes or not b.n_scenes or dict(a.source) != dict(b.source):
             continue
         for run in set(a.context["run"].tolist()) & set(b.context["run"].tolist()):
             _apart(one, _spans(a, run), two, _spans(b, run), run, gap)

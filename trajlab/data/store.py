@@ -24,7 +24,7 @@ from torch import Tensor
 from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.storage import LocalStore, ZipStore
 
-from trajlab.data.fields import NOUNS, axes, checksum, flatten, rebuild
+from trajlab.data.fields import AXES, NOUNS, axes, checksum, flatten, rebuild
 from trajlab.types import Trajectories
 
 __all__ = ["append", "info", "load", "pieces", "save", "verify"]
@@ -244,19 +244,26 @@ def _numpy(value: Tensor, name: str) -> np.ndarray:
 
 def _create(root: zarr.Group, name: str, value: np.ndarray, chunk_frames: int | None) -> None:
     """One array. Floating-point holes are NaN, so that a lost chunk is found when the noun checks itself, and never read as zero."""
-    where = axes(name) if name.partition("/")[0] in ("x", "mask", "extra", "time") and value.ndim > 1 else ()
-    chunks = [max(1, n) for n in value.shape]
-    if "time" in where:
-        chunks[1] = chunk_frames or min(chunks[1], CHUNK_FRAMES)
-    if chunks:
-        rest = max(1, int(np.prod(chunks[1:])) * value.itemsize)
-        chunks[0] = max(1, min(chunks[0], CHUNK_BYTES // rest))
+    chunks = _chunks(name, value, chunk_frames)
     codecs = (BloscCodec(cname="zstd", clevel=5, shuffle="shuffle", typesize=value.itemsize), Crc32cCodec())
     array = root.create_array(
-        name, shape=value.shape, dtype=value.dtype, chunks=tuple(chunks) or "auto", compressors=codecs,
+        name, shape=value.shape, dtype=value.dtype, chunks=chunks or "auto", compressors=codecs,
         fill_value=float("nan") if value.dtype.kind == "f" else None, config={"write_empty_chunks": True},
     )
     array[...] = value
+
+
+def _chunks(name: str, value: np.ndarray, chunk_frames: int | None) -> tuple[int, ...]:
+    """At most a megabyte a chunk: along time as asked for, then the longest of the other axes is halved until it fits."""
+    chunks = [max(1, n) for n in value.shape]
+    timed = name.partition("/")[0] in AXES and "time" in axes(name) and value.ndim > 1
+    if timed:
+        chunks[1] = chunk_frames or min(chunks[1], CHUNK_FRAMES)
+    while int(np.prod(chunks)) * value.itemsize > CHUNK_BYTES:
+        free = [k for k in range(len(chunks)) if not (timed and k == 1) and chunks[k] > 1] or [1]
+        longest = max(free, key=lambda k: chunks[k])
+        chunks[longest] = -(-chunks[longest] // 2)
+    return tuple(chunks)
 
 
 def _read(array: Any, name: str, path: Any, which: Any = ...) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from trajlab.data.adapters._atoms import element_numbers, one_cell, speed_factor
 from trajlab.types import Trajectories
 from trajlab.units import factor
 
-__all__ = ["from_mdanalysis"]
+__all__ = ["from_mdanalysis", "read_mdanalysis"]
 
 
 def from_mdanalysis(
@@ -57,3 +58,30 @@ def from_mdanalysis(
         options |= {"cell": one_cell(boxes, "this universe"), "pbc": np.ones(3, dtype=bool)}
     velocity = np.stack(v) * speed_factor("angstrom/ps") if len(v) == len(x) else None
     return trajectories(numbers, np.stack(x), np.array(time) * factor("time", "ps", "fs"), "this universe", velocity=velocity, options=options)
+
+
+def read_mdanalysis(path: str | Path, *, topology: str | Path | None = None, select: str = "all", **options: Any) -> Trajectories:
+    """Trajectories from a file that MDAnalysis reads (XTC, TRR, DCD, ...); further options are those of `from_mdanalysis`.
+
+    Args:
+        path: the trajectory.
+        topology: the file that names the atoms (PDB, GRO, PSF, TPR, ...), which most trajectory formats need.
+        select: MDAnalysis' selection of atoms.
+
+    Raises:
+        ImportError: MDAnalysis is not installed.
+        FileNotFoundError: there is no such file.
+        ValueError: there is no topology, the file is cut short, or as `from_mdanalysis`.
+    """
+    mda = need("MDAnalysis", "md", f"reading {path}")
+    for file in (path, topology):
+        if file is not None and not Path(file).is_file():
+            raise FileNotFoundError(f"there is no file {file}")
+    if topology is None:
+        raise ValueError(f"{path} does not name its atoms; pass topology=, the PDB, GRO, PSF or TPR file that goes with it")
+    try:
+        atoms = mda.Universe(str(topology), str(path)).select_atoms(select)
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(f"MDAnalysis cannot read {path} with topology {topology} ({error}); it may be cut short, or the two do not fit") from error
+    result = from_mdanalysis(atoms, **options)
+    return result.replace(source={"file": Path(path).name, **result.source})
