@@ -24,6 +24,11 @@ def batch(*sizes: int, temperature: float = 300.0, seed: int = 0) -> Particles:
     return maxwell_boltzmann(p, temperature, torch.Generator().manual_seed(seed))
 
 
+def marked(p: Particles, node: int, mass: float) -> Particles:
+    """One atom with a mass by which a `Failing` propagator knows it."""
+    return p.replace(mass=p.mass.clone().index_fill_(0, torch.tensor(node), mass))
+
+
 class Springs:
     """Springs between all atoms of a molecule (rest lengths: the geometry above), by velocity Verlet: conserves P and L."""
 

@@ -8,7 +8,7 @@ import signal
 import ase.io
 import pytest
 import torch
-from rollout_systems import Ballistic, Failing, Harmonic, Springs, batch
+from rollout_systems import Ballistic, Failing, Harmonic, Springs, batch, marked
 
 from trajlab.data import store
 from trajlab.dynamics import kinetics as k
@@ -128,7 +128,7 @@ def test_restart_files_that_cannot_be_used(tmp_path):
 @pytest.mark.parametrize(("how", "reason"), [("nan", "not finite: the displacement of H 0"), ("raise", "propagator: a matrix is singular")])
 def test_one_system_fails_alone(how, reason):
     p = batch(5, 3, 5)
-    p.mass[5] = 17.0  # marks the second
+    p = marked(p, 5, 17.0)  # marks the second
     p = p.replace(kind=torch.where(torch.arange(13) == 5, 1, p.kind))
     good = rollout(Springs(), p, 30, config(thermostat=HOT))
     made = rollout(Failing(how, 17.0, after=10), p, 30, config(thermostat=HOT))
@@ -144,7 +144,7 @@ def test_one_system_fails_alone(how, reason):
 
 def test_a_run_resumed_after_a_system_stopped(tmp_path):
     p = batch(5, 3, 5)
-    p.mass[5] = 17.0
+    p = marked(p, 5, 17.0)
     path = tmp_path / "run.restart"
     rollout(Failing("nan", 17.0, after=10), p, 20, config(thermostat=CSVR((200.0, 300.0, 400.0), 50.0), restart=path))
     rest = resume(path, Failing("nan", 17.0, after=10), 30, config())
@@ -157,7 +157,7 @@ def test_a_run_resumed_after_a_system_stopped(tmp_path):
 
 def test_errors_of_all_systems_at_the_start_are_raised_as_they_are():
     p = batch(5)
-    p.mass[0] = 17.0
+    p = marked(p, 0, 17.0)
     with pytest.raises(ValueError, match=r"^a matrix is singular"):
         rollout(Failing("raise", 17.0, after=0), p, 30, config())
 
@@ -210,7 +210,7 @@ def test_draws_of_one_start_differ_and_are_streams():
     third = rollout(Springs(), p, 20, config(thermostat=HOT, first_stream=4))
     torch.testing.assert_close(made.draws[2], third.draws[0], rtol=0, atol=1e-9)
     bad = batch(3)
-    bad.mass[0] = 17.0
+    bad = marked(bad, 0, 17.0)
     two = rollout(Failing("nan", 17.0, after=4), bad, 8, config(draws=2))
     assert two.stopped[0].startswith("draw 0: not finite")
     assert two.mask[1].all()
@@ -292,7 +292,7 @@ def test_files_of_a_killed_and_resumed_run_are_those_of_a_whole_one(tmp_path, en
 
 def test_a_zarr_store_masks_what_stopped(tmp_path):
     p = batch(5, 3)
-    p.mass[5] = 17.0
+    p = marked(p, 5, 17.0)
     made = rollout(Failing("nan", 17.0, after=6), p, 10, config(write=(tmp_path / "run.zarr", tmp_path / "run.xyz")))
     held = store.load(tmp_path / "run.zarr")
     assert held.mask[5:].sum(1).tolist() == [7, 7, 7]

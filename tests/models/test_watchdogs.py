@@ -6,7 +6,7 @@ import json
 
 import pytest
 import torch
-from rollout_systems import Ballistic, Failing, Springs, batch
+from rollout_systems import Ballistic, Failing, Springs, batch, marked
 
 from trajlab.dynamics import kinetics as k
 from trajlab.dynamics.particles import Particles
@@ -117,10 +117,10 @@ def test_temperature_bands():
 
 def test_a_drifting_atom_is_stopped_in_a_roll_out_with_the_time():
     p = batch(5, 3, 5)
-    p.mass[5] = 17.0
+    p = marked(p, 5, 17.0)
     walker = Failing("drift", 17.0, after=4)
     walker.limits = Limits.measure(training(60)).to_dict()  # as read from a file
-    made = rollout(walker, p, 40, RolloutConfig(**QUIET, watch=Watch(every=2, temperature=(0.001, 50.0), speed=5.0, displacement=5.0)))
+    made = rollout(walker, p, 40, RolloutConfig(**QUIET, watch=Watch(every=2, temperature=(0.001, 500.0), speed=50.0, displacement=50.0)))
     assert made.stopped[0] == made.stopped[2] == ""
     assert made.stopped[1].startswith("bond: H-O 0 and ")
     assert "x 1." in made.stopped[1]
@@ -132,14 +132,14 @@ def test_a_drifting_atom_is_stopped_in_a_roll_out_with_the_time():
 
 def test_hot_runs_end_by_temperature_and_watchdogs_follow_thinned_batches():
     p = batch(5, 3, 5)
-    p.mass[8] = 17.0
+    p = marked(p, 8, 17.0)
     heater = Failing("hot", 17.0, after=2)
     heater.limits = Limits.measure(training(60))
     made = rollout(heater, p, 30, RolloutConfig(**QUIET, watch=Watch(every=1, speed=2.0, displacement=5.0)))
     assert made.stopped[2].split(":")[0] in ("speed", "temperature")
     again = Failing("hot", 17.0, after=1)
     again.limits = heater.limits
-    p.mass[8], p.mass[5] = 12.011, 17.0
+    p = marked(marked(p, 8, 12.011), 5, 17.0)
     made = rollout(again, p, 30, RolloutConfig(progress=False, thermostat=CSVR((300.0, 310.0, 320.0), 100.0), watch=Watch(every=1, speed=2.0)))
     assert [bool(s) for s in made.stopped] == [False, True, False]
 

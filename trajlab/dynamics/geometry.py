@@ -18,6 +18,10 @@ RTOL = 1e-4  #: eigenvalues of the inertia tensor below this share of the larges
 FLOOR = 1e-6  #: a trace below this, amu A^2, is rounding: a single atom, or atoms on one spot (H2 has 0.6)
 _TRACE = torch.eye(3, dtype=torch.float64).flatten()
 _TURNED = torch.outer(_TRACE, _TRACE) - torch.eye(9, dtype=torch.float64)  # sum m r r^T, flattened, to the inertia tensor
+_CROSS = torch.zeros(3, 9, dtype=torch.float64)  # r to the matrix, flattened, that turns v into r x v
+for _i, _j, _k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+    _CROSS[_k, 3 * _j + _i], _CROSS[_k, 3 * _i + _j] = 1.0, -1.0
+
 
 @dataclass(frozen=True, eq=False)
 class Masses:
@@ -25,8 +29,8 @@ class Masses:
 
     ``column[node 1]`` and ``total[scene 1]``, amu; ``isolated[scene]``; ``free[scene]`` = 3N - 3; ``first[scene]``, the first node
     of each system; ``place[node 3]``, the components of each system counted backwards from its last; ``spins``, whether any system
-    is isolated, so that L matters, and ``mixed``, whether some are and others are not; ``root[node 1]`` = 1/sqrt(m);
-    ``still[scene 6 6]``, which divides P by M and leaves L out.
+    is isolated, so that L matters, and ``mixed``, whether some are and others are not; ``root[node 1]`` = 1/sqrt(m); ``share[scene 1 n]``
+    = m/M where all systems have the same number n of nodes, else None.
     """
 
     column: Tensor
@@ -38,26 +42,30 @@ class Masses:
     spins: bool
     mixed: bool
     root: Tensor
-    still: Tensor
+    share: Tensor | None
 
 
 @dataclass(frozen=True, eq=False)
 class Inertia:
-    """``r[node 3]`` from the centre of mass; pseudo-``inverse[scene 3 3]`` (zero for periodic systems) and its ``rank[scene]``;
-    ``motion[scene 6 6]`` turns P and L, side by side, into V and the angular velocity."""
+    """``r[node 3]`` from the centre of mass; pseudo-``inverse[scene 3 3]`` (zero for periodic systems) and its ``rank[scene]``.
+
+    For systems of equal size, ``lever[scene 3n 3]``, whose transpose turns velocities into -L, and ``turn[scene 3n 3]``, which turns L
+    into the velocities -w x r: two matrix products instead of a dozen sums and gathers.
+    """
 
     r: Tensor
     inverse: Tensor
     rank: Tensor
-    motion: Tensor
+    lever: Tensor | None = None
+    turn: Tensor | None = None
 
 
 def masses(p: Particles) -> Masses:
     """The masses of ``p``, kept with it."""
     kept = p.__dict__.get("_masses")
-    if kept is None:
-        kept = p.__dict__["_masses"] = _masses(p)
-    return kept
+    if kept is None or kept[0] != p.mass._version:
+        kept = p.__dict__["_masses"] = (p.mass._version, _masses(p))
+    return kept[1]
 
 
 def _masses(p: Particles) -> Masses:
@@ -67,23 +75,34 @@ def _masses(p: Particles) -> Masses:
     place = 3 * (ends[p.scene] - node)[:, None] + torch.arange(2, -1, -1, device=p.mass.device)
     spins = bool(isolated.any())
     total = p.scene_sum(p.mass)[:, None]
-    still = torch.diag_embed(torch.cat((1 / total.expand(-1, 3), torch.zeros_like(total).expand(-1, 3)), 1))
+    equal = bool((sizes == sizes[0]).all())
+    share = (p.mass / total[p.scene, 0]).view(p.n_scenes, 1, -1) if equal else None
     return Masses(p.mass[:, None], total, isolated, (3 * sizes - 3).to(p.x.dtype), ends - sizes, place.to(p.x.dtype), spins,
-                  spins and not bool(isolated.all()), p.mass.rsqrt()[:, None], still)
+                  spins and not bool(isolated.all()), p.mass.rsqrt()[:, None], share)
 
 
 def inertia_of(p: Particles) -> Inertia:
     """The inertia of ``p`` about its centres of mass, kept with it."""
     kept = p.__dict__.get("_inertia")
-    if kept is None:
-        m, r = masses(p), centred(p, p.x)
-        inverse, rank = inverse_inertia(inertia_tensor(p, r))
-        if m.mixed:
-            inverse, rank = inverse * m.isolated[:, None, None], rank * m.isolated
-        motion = m.still.clone()
-        motion[:, 3:, 3:] = inverse
-        kept = p.__dict__["_inertia"] = Inertia(r, inverse, rank, motion)
-    return kept
+    if kept is None or kept[0] != p.x._version:
+        kept = p.__dict__["_inertia"] = (p.x._version, _inertia(p))
+    return kept[1]
+
+
+def _inertia(p: Particles) -> Inertia:
+    m, r = masses(p), centred(p, p.x)
+    if m.share is None:
+        inverse, rank = _of_isolated(m, *inverse_inertia(inertia_tensor(p, r)))
+        return Inertia(r, inverse, rank)
+    arm = torch.mm(r, _CROSS.to(r))
+    lever = (arm * m.column).view(p.n_scenes, -1, 3)
+    arm = arm.view(p.n_scenes, -1, 3)
+    inverse, rank = _of_isolated(m, *inverse_inertia(torch.bmm(arm.mT, lever)))
+    return Inertia(r, inverse, rank, lever, torch.bmm(arm, inverse))
+
+
+def _of_isolated(m: Masses, inverse: Tensor, rank: Tensor) -> tuple[Tensor, Tensor]:
+    return (inverse * m.isolated[:, None, None], rank * m.isolated) if m.mixed else (inverse, rank)
 
 
 def with_velocities(p: Particles, v: Float[Tensor, "node 3"]) -> Particles:
@@ -105,7 +124,10 @@ def moved(p: Particles, x: Float[Tensor, "node 3"], v: Float[Tensor, "node 3"]) 
 def centred(p: Particles, value: Float[Tensor, "node 3"]) -> Float[Tensor, "node 3"]:
     """A node vector without its mass-weighted mean in each system."""
     m = masses(p)
-    return value - (p.scene_sum(m.column * value) / m.total).index_select(0, p.scene)
+    if m.share is None:
+        return value - (p.scene_sum(m.column * value) / m.total).index_select(0, p.scene)
+    stacked = value.view(p.n_scenes, -1, 3)
+    return (stacked - torch.bmm(m.share, stacked)).view(-1, 3)
 
 
 def inertia_tensor(p: Particles, r: Float[Tensor, "node 3"]) -> Float[Tensor, "scene 3 3"]:

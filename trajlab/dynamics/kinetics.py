@@ -121,15 +121,22 @@ def remove_momentum(p: Particles, *, linear: bool = True, angular: bool = True) 
     Linear molecules keep no rotation about their axis, and a single atom just stops. ``angular=False`` leaves L alone,
     ``linear=False`` leaves P alone.
     """
-    m = masses(p)
-    mv = m.column * p.v
-    if not (angular and m.spins):
-        return with_velocities(p, p.v - (p.scene_sum(mv) / m.total).index_select(0, p.scene)) if linear else p
+    v = centred(p, p.v)
+    drift = None if linear else p.v - v
+    if angular and masses(p).spins:
+        v = _without_spin(p, v)
+    return with_velocities(p, v if drift is None else v + drift)
+
+
+def _without_spin(p: Particles, v: Tensor) -> Tensor:
+    """Velocities without net momentum, less their rigid rotation."""
     body = inertia_of(p)
-    sums = p.scene_sum(torch.cat((mv, torch.linalg.cross(body.r, mv)), 1))
-    back = torch.bmm(sums[:, None], body.motion)[:, 0].index_select(0, p.scene)
-    v = p.v - torch.linalg.cross(back[:, 3:], body.r)
-    return with_velocities(p, v.sub_(back[:, :3]) if linear else v)
+    if body.lever is not None and body.turn is not None:
+        stacked = v.view(p.n_scenes, -1, 1)
+        return torch.baddbmm(stacked, body.turn, torch.bmm(body.lever.mT, stacked), alpha=-1).view(-1, 3)
+    spin = p.scene_sum(torch.linalg.cross(body.r, masses(p).column * v))
+    turn = torch.bmm(spin[:, None], body.inverse)[:, 0].index_select(0, p.scene)
+    return v - torch.linalg.cross(turn, body.r)
 
 
 def maxwell_boltzmann(p: Particles, temperature: float | Tensor, generator: torch.Generator | NormalSource, exact: bool = False) -> Particles:
