@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+
 from trajlab.train import TrainConfig
 
 WRONG = [
@@ -34,7 +35,7 @@ def test_mistyped_choices_are_guessed(key, value, meant):
 
 
 def test_mistyped_keys_are_guessed():
-    with pytest.raises(ValueError, match="warmpu.*did you mean 'warmup'"):
+    with pytest.raises(ValueError, match=r"warmpu.*did you mean 'warmup'"):
         TrainConfig.from_dict({"steps": 10, "warmpu": 5})
 
 

@@ -6,8 +6,9 @@ import copy
 
 import pytest
 import torch
-from toy_training import net, weights
 from torch import nn
+from toy_training import net, weights
+
 from trajlab.train import EMA, TrainConfig, optim
 from trajlab.train.flat import Flat
 from trajlab.train.order import Order, mixed
@@ -75,9 +76,17 @@ def test_average_is_applied_and_taken_back_also_after_an_error():
     ema = EMA({"p": p}, 0.5)
     p += 1
     ema.update()
-    with pytest.raises(RuntimeError, match="inside"), ema.applied():
-        assert torch.equal(p, ema.mean["p"])
-        raise RuntimeError("inside")
+    inside = []
+
+    def fails():
+        with ema.applied():
+            inside.append(p.clone())
+            raise RuntimeError("inside")
+
+    with pytest.raises(RuntimeError, match="inside"):
+        fails()
+    assert torch.equal(inside[0], ema.mean["p"])
+    assert not torch.equal(inside[0], p)
     assert torch.equal(p, torch.ones(2))
 
 

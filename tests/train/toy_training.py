@@ -33,8 +33,9 @@ class Ragged(Samples):
 
     def batch(self, indices):
         self.seen.append(indices.tolist())
-        rows = torch.repeat_interleave(indices, 1 + indices % 6)
-        return self.x[rows] * (1 + torch.arange(len(rows))[:, None] % 3), self.y[rows]
+        rows = torch.cat([i.repeat(1 + int(i) % 6) for i in indices])
+        within = torch.cat([torch.arange(1 + int(i) % 6) for i in indices])
+        return self.x[rows] * (1 + within[:, None]), self.y[rows]
 
 
 def net(seed: int = 0, dropout: float = 0.0) -> nn.Module:
@@ -53,9 +54,10 @@ def sum_of_squares(module, batch):
     return (module(x) - y).square().sum(), len(x)
 
 
+@torch.no_grad()
 def validate(module):
     samples = Samples()
-    return {"mse": squares(module, (samples.x, samples.y)), "max": float(module(samples.x).abs().max())}
+    return {"mse": float(squares(module, (samples.x, samples.y))), "max": float(module(samples.x).abs().max())}
 
 
 def weights(module):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,9 @@ class Log:
             with open(self.path, "a") as file:
                 file.write(json.dumps(line) + "\n")
         except OSError as error:
-            raise OSError(error.errno, f"{self.path} cannot be written: {error.strerror}; make room and run again with the same folder") from error
+            free = shutil.disk_usage(self.path.parent).free / 1e6
+            text = f"{self.path} cannot be written: {error.strerror}; {free:.1f} MB are free; make room and run again with the same folder"
+            raise OSError(error.errno, text) from error
 
     def position(self) -> int:
         """Length of the file in bytes, after it has been flushed to the disk."""
