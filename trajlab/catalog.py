@@ -9,19 +9,80 @@ from types import ModuleType
 from typing import Any
 
 FRONT_DOOR = {
+    # nouns
     "Trajectories": "trajlab.types:Trajectories",
     "Snapshots": "trajlab.types:Snapshots",
     "JumpPaths": "trajlab.types:JumpPaths",
     "Graph": "trajlab.types:Graph",
     "Forecast": "trajlab.types:Forecast",
     "Units": "trajlab.units:Units",
+    # what people already have
+    "read": "trajlab.data.read:read",
+    "save": "trajlab.data.store:save",
+    "load": "trajlab.data.store:load",
+    "from_ase": "trajlab.data.adapters.ase:from_ase",
+    "to_ase": "trajlab.data.adapters.ase:to_ase",
+    "from_mdanalysis": "trajlab.data.adapters.mdanalysis:from_mdanalysis",
+    "from_numpy": "trajlab.data.adapters.arrays:from_numpy",
+    "to_numpy": "trajlab.data.adapters.arrays:to_numpy",
+    "from_table": "trajlab.data.adapters.tables:from_table",
+    "to_table": "trajlab.data.adapters.tables:to_table",
+    "from_pyg": "trajlab.data.adapters.pyg:from_pyg",
+    "to_pyg": "trajlab.data.adapters.pyg:to_pyg",
+    "split": "trajlab.data.splits:split",
+    "windows": "trajlab.data.windows:windows",
+    "concat": "trajlab.data.batches:concat",
+    "finite_differences": "trajlab.data.velocities:finite_differences",
+    # methods
+    "TrajCast": "trajlab.models.trajcast:TrajCast",
+    "TrajCastConfig": "trajlab.models.trajcast_config:TrajCastConfig",
+    "TrajCastDynamics": "trajlab.models.driver:TrajCastDynamics",
+    "Ensemble": "trajlab.models.ensemble:Ensemble",
+    "rollout": "trajlab.models.rollout:rollout",
+    "RolloutConfig": "trajlab.models.rollout:RolloutConfig",
+    "TrainConfig": "trajlab.train.config:TrainConfig",
+    # thermostats
+    "NVE": "trajlab.dynamics.thermostats:NVE",
+    "Langevin": "trajlab.dynamics.thermostats:Langevin",
+    "CSVR": "trajlab.dynamics.thermostats:CSVR",
+    "Ramp": "trajlab.dynamics.thermostats:Ramp",
+    # judging
+    "judge": "trajlab.evaluate.molecular:judge",
+    "report": "trajlab.report.page:report",
 }
+
+#: Rooms whose ``TABLE`` lists what can be asked for by name.
+ROOMS = {"methods": "trajlab.models", "sources": "trajlab.sources", "nets": "trajlab.nets"}
 
 
 def load(target: str) -> Any:
     """Import ``"package.module:name"`` and return the name."""
     module, _, name = target.partition(":")
     return getattr(import_module(module), name)
+
+
+def table(room: str) -> dict[str, str]:
+    """The names of a room and where each is, without importing any of them.
+
+    Raises:
+        ValueError: there is no such room.
+    """
+    if room not in ROOMS:
+        raise ValueError(unknown("room", room, ROOMS))
+    return dict(import_module(ROOMS[room]).TABLE)
+
+
+def find(name: str, room: str | None = None) -> Any:
+    """The method, source or net of this name, imported; the first of them, in this order, where no room is named.
+
+    Raises:
+        ValueError: there is none; the nearest names are told.
+    """
+    tables = {place: table(place) for place in ([room] if room else ROOMS)}
+    for names in tables.values():
+        if name in names:
+            return load(names[name])
+    raise ValueError(unknown(room.removesuffix("s") if room else "method, source or net", name, [key for names in tables.values() for key in names]))
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:

@@ -17,7 +17,10 @@ SKIN = 0.5  #: Angstrom beyond the cutoff in stored neighbour slots, so that the
 
 @dataclass(frozen=True, eq=False)
 class PairBatch:
-    """Some samples: the state before, its slots, and the truth after. ``stride`` and ``which`` (index of the stride) are a scene each."""
+    """Some samples: the state before, its slots, and the truth after. ``stride`` and ``which`` (index of the stride) are a scene each.
+
+    ``then`` is the truth a second stride later, displacement from the start and velocity, where it is asked for.
+    """
 
     before: Particles
     slots: Slots
@@ -25,31 +28,35 @@ class PairBatch:
     velocity: Tensor
     stride: Tensor
     which: Tensor
+    then: tuple[Tensor, Tensor] | None = None
 
 
 class Pairs:
     """Samples from trajectories, their neighbour slots found once.
 
     Sample ``k < n`` is a scene at its first frame; with ``reversed_too``, sample ``n + k`` is the same pair run backwards: from the
-    second frame with velocities turned round. With frames at several strides each scene gives one sample a stride.
+    second frame with velocities turned round. With several target frames each scene gives one sample a frame.
 
     Args:
-        trajectories: scenes of at least two frames in MD units; frame ``j`` lies ``strides[j-1]`` after frame 0.
-        frames: which later frames are targets, e.g. ``(1,)``.
+        trajectories: scenes of at least two frames in MD units.
+        frames: which later frames are targets of frame 0, e.g. ``(1,)``.
         cutoff: of the graph, Angstrom.
         reversed_too: whether each pair is also shown reversed in time.
+        then: the frame two strides after frame 0, for a loss over two steps; only with a single target frame.
     """
 
-    def __init__(self, trajectories: Trajectories, frames: tuple[int, ...], cutoff: float, reversed_too: bool = False,
+    def __init__(self, trajectories: Trajectories, frames: tuple[int, ...], cutoff: float, reversed_too: bool = False, then: int | None = None,
                  device: torch.device | str = "cpu") -> None:
-        self.frames, self.cutoff, self.reversed_too = frames, cutoff, reversed_too
+        self.frames, self.cutoff, self.then = frames, cutoff, then
         data = trajectories.to(device=device)
         self.ptr, self.sizes = data.ptr, data.sizes
         self.states = [Particles.of(data, frame) for frame in range(data.n_frames)]
         self.time = data.time
-        starts = [0, *frames] if reversed_too else [0]
-        self.slots = {frame: self._slots(frame) for frame in starts}
-        self.kinds = [(frame, back) for frame in frames for back in ((False, True) if reversed_too else (False,))]
+        # (start, target, what follows) of each kind of sample; a pair of the opposite order is a reversed one
+        self.kinds = [(0, frame, then) for frame in frames]
+        if reversed_too:
+            self.kinds += [(frame, 0, None) if then is None else (then, frame, 0) for frame in frames]
+        self.slots = {start: self._slots(start) for start in {kind[0] for kind in self.kinds}}
 
     def _slots(self, frame: int) -> Slots:
         p = self.states[frame]
@@ -68,23 +75,30 @@ class Pairs:
         return parts[0] if len(parts) == 1 else _join(parts)
 
     def _part(self, number: int, chosen: Tensor) -> PairBatch:
-        frame, back = self.kinds[number]
+        one, two, three = self.kinds[number]
         size, first = self.sizes[chosen], self.ptr[chosen]
         scene = torch.repeat_interleave(torch.arange(len(chosen), device=size.device), size)
         start = (size.cumsum(0) - size)[scene]
         node = torch.arange(len(scene), device=size.device) - start + first[scene]
-        one, two = (frame, 0) if back else (0, frame)
         here, there = self.states[one], self.states[two]
-        sign = -1.0 if back else 1.0
+        sign = -1.0 if two < one else 1.0
         before = Particles(
             here.x[node], here.v[node] * sign, here.mass[node], here.kind[node], scene, len(chosen),
             None if here.cell is None else here.cell[chosen], None if here.pbc is None else here.pbc[chosen],
         )
         stored = self.slots[one]
         slots = Slots(stored.sender[node] + start[:, None], stored.mask[node], None if stored.shift is None else stored.shift[node])
-        stride = (self.time[chosen, frame] - self.time[chosen, 0]).to(before.x.dtype)
-        which = torch.full((len(chosen),), self.frames.index(frame), device=size.device)
-        return PairBatch(before, slots, there.x[node] - here.x[node], there.v[node] * sign, stride, which)
+        stride = (self.time[chosen, two] - self.time[chosen, one]).abs().to(before.x.dtype)
+        which = torch.full((len(chosen),), self.frames.index(max(one, two)) if three is None else 0, device=size.device)
+        later = None if three is None else self.states[three]
+        then = None if later is None else (later.x[node] - here.x[node], later.v[node] * sign)
+        return PairBatch(before, slots, there.x[node] - here.x[node], there.v[node] * sign, stride, which, then)
+
+    @property
+    def forward_samples(self) -> Tensor:
+        """Numbers of the samples that run forwards in time."""
+        scenes = len(self.sizes)
+        return torch.cat([torch.arange(k * scenes, (k + 1) * scenes) for k, kind in enumerate(self.kinds) if kind[1] > kind[0]])
 
 
 def _join(parts: list[PairBatch]) -> PairBatch:
@@ -108,4 +122,7 @@ def _join(parts: list[PairBatch]) -> PairBatch:
     )
     slots = Slots(torch.cat(senders), torch.cat(masks), torch.cat(shifts) if shifts else None)
     flat = [torch.cat([getattr(part, name) for part in parts]) for name in ("displacement", "velocity", "stride", "which")]
-    return PairBatch(before, slots, *flat)
+    then = None
+    if all(part.then is not None for part in parts):
+        then = tuple(torch.cat([part.then[k] for part in parts if part.then is not None]) for k in (0, 1))
+    return PairBatch(before, slots, *flat, then)  # type: ignore[arg-type]

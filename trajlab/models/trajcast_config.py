@@ -13,7 +13,7 @@ class TrajCastConfig:
     Attributes:
         net: ``"polar"``, scalars and vectors with relative velocities on the edges (our default), or ``"trajcast"``, the published
             tensor-product net.
-        stride: femtoseconds from input to output; None takes the spacing of the training frames.
+        strides: femtoseconds from input to output; several make one model of several strides. None named takes the spacing of the frames.
         cutoff: radius of the graph, Angstrom.
         channels: features of each irreducible representation.
         blocks: rounds of message passing.
@@ -25,13 +25,13 @@ class TrajCastConfig:
         targets: ``"deviation"`` from ballistic motion, (d - v D, v' - v), or ``"plain"``, (d, v').
         scaling: one root mean square for all atoms (``"global"``) or one an element (``"element"``).
         neighbours: typical number of neighbours; None measures it on the training data.
-        time_reversal: share of training pairs that are shown reversed in time.
+        time_reversal: whether each training pair is also shown reversed in time.
         rollout_loss: weight of a second step from the model's own output (needs three frames a scene); 0 is off.
         dtype: of the net; positions and the conservation layer are always float64.
     """
 
     net: Literal["polar", "trajcast"] = "polar"
-    stride: float | None = None
+    strides: tuple[float, ...] = ()
     cutoff: float = 6.5
     channels: int = 32
     blocks: int = 3
@@ -44,7 +44,7 @@ class TrajCastConfig:
     targets: Literal["deviation", "plain"] = "deviation"
     scaling: Literal["global", "element"] = "element"
     neighbours: float | None = None
-    time_reversal: float = 0.0
+    time_reversal: bool = False
     rollout_loss: float = 0.0
     dtype: Literal["float32", "float64"] = "float32"
 
@@ -67,7 +67,7 @@ class TrajCastConfig:
 
     def __post_init__(self) -> None:
         wrong = [name for name in ("cutoff", "channels", "blocks", "bessel", "width") if getattr(self, name) <= 0]
-        if wrong or self.l_max < 0 or (self.stride is not None and self.stride <= 0):
-            raise ValueError(f"TrajCastConfig: {', '.join(wrong) or 'l_max or stride'} must be positive, but this is {self}")
-        if not 0 <= self.time_reversal <= 1:
-            raise ValueError(f"TrajCastConfig.time_reversal is a share between 0 and 1, not {self.time_reversal}")
+        if wrong or self.l_max < 0 or any(s <= 0 for s in self.strides):
+            raise ValueError(f"TrajCastConfig: {', '.join(wrong) or 'l_max or a stride'} must be positive, but this is {self}")
+        if self.rollout_loss < 0 or (self.rollout_loss and len(self.strides) > 1):
+            raise ValueError(f"rollout_loss={self.rollout_loss:g} with strides {self.strides}: it must not be negative, and is for one stride only")

@@ -43,7 +43,7 @@ def save(model: TrajCast, folder: str | Path) -> Path:
 
 def load(cls: type[Model], folder: str | Path, device: torch.device | str) -> Model:
     """See `TrajCast.load`."""
-    from trajlab.models.watchdogs import Limits
+    from trajlab.models.limits import Limits
 
     folder = Path(folder)
     if not (folder / "model.json").is_file():

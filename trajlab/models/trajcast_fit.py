@@ -11,6 +11,7 @@ from torch import Tensor
 
 from trajlab.dynamics.conservation import spread
 from trajlab.models.pairs import PairBatch, Pairs
+from trajlab.models.trajcast_config import TrajCastConfig
 from trajlab.models.trajcast_step import TrajCastStep
 from trajlab.types import Trajectories
 
@@ -23,18 +24,28 @@ class PairLoss:
 
     The published loss takes one root mean square for all atoms. With ``scaling="element"`` each element is weighed by the geometric
     mean of its own and the global one: wholly its own would spend accuracy of hydrogen, which carries the error, on heavy atoms.
+    With ``second`` > 0 the error after a second step from the model's own output is added with that weight.
     """
 
-    def __init__(self, displacement: Tensor, velocity: Tensor) -> None:
-        self.displacement, self.velocity = displacement, velocity
+    def __init__(self, displacement: Tensor, velocity: Tensor, second: float = 0.0) -> None:
+        self.displacement, self.velocity, self.second = displacement, velocity, second
 
     def __call__(self, step: TrajCastStep, batch: PairBatch) -> Tensor:
-        species = step.species(batch.before.kind)
-        d, v = step(batch.before, batch.slots, batch.stride, batch.which, species)
-        case = spread(batch.which, batch.before)
-        off_d = (d - batch.displacement) / self.displacement[case, species][:, None]
-        off_v = (v - batch.velocity) / self.velocity[case, species][:, None]
-        return (off_d**2).mean() + (off_v**2).mean()
+        before = batch.before
+        species = step.species(before.kind)
+        case = spread(batch.which, before)
+        units = self.displacement[case, species][:, None], self.velocity[case, species][:, None]
+        d, v = step(before, batch.slots, batch.stride, batch.which, species)
+        loss = _squares(d - batch.displacement, v - batch.velocity, units)
+        if self.second and batch.then is not None:
+            middle = before.replace(x=before.x + d, v=v)
+            further, v = step(middle, batch.slots, batch.stride, batch.which, species)
+            loss = loss + self.second * _squares(d + further - batch.then[0], v - batch.then[1], units)
+        return loss
+
+
+def _squares(d: Tensor, v: Tensor, units: tuple[Tensor, Tensor]) -> Tensor:
+    return ((d / units[0]) ** 2).mean() + ((v / units[1]) ** 2).mean()
 
 
 def scales(pairs: Pairs, elements: tuple[int, ...], deviation: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -60,8 +71,7 @@ def scales(pairs: Pairs, elements: tuple[int, ...], deviation: bool) -> tuple[Te
 def relative_errors(step: TrajCastStep, pairs: Pairs, batch: int = 64) -> dict[str, float]:
     """Root mean square errors over all atoms and components, relative to the root mean square of d and of v'."""
     sums = torch.zeros(4, dtype=torch.float64)
-    straight = [i for i in range(len(pairs)) if not pairs.kinds[i // len(pairs.sizes)][1]]
-    for indices in torch.tensor(straight).split(batch):
+    for indices in pairs.forward_samples.split(batch):
         b = pairs.batch(indices)
         d, v = step(b.before, b.slots, b.stride, b.which)
         for k, value in enumerate((d - b.displacement, b.displacement, v - b.velocity, b.velocity)):
@@ -79,12 +89,13 @@ def fit(model: TrajCast, trajectories: Trajectories, validation: Trajectories | 
     settings = train or TrainConfig(minutes=minutes or 20.0, seed=seed)
     if minutes is not None and train is not None:
         settings = replace(train, minutes=minutes, steps=None)
-    trajectories, validation = prepare(model, trajectories, validation)
+    trajectories, validation = prepare(model.config, trajectories, validation)
     config = model.config
-    frames = tuple(range(1, trajectories.n_frames))
-    pairs = Pairs(trajectories, frames, config.cutoff, config.time_reversal > 0)
+    then = 2 if config.rollout_loss else None
+    frames = (1,) if then else tuple(range(1, trajectories.n_frames))
+    pairs = Pairs(trajectories, frames, config.cutoff, config.time_reversal, then)
     elements = tuple(sorted(set(pairs.states[0].kind.tolist())))
-    strides = tuple(float(s) for s in (trajectories.time[0] - trajectories.time[0, 0])[1:])
+    strides = tuple(float(trajectories.time[0, frame] - trajectories.time[0, 0]) for frame in frames)
     generator_state = torch.random.get_rng_state()
     torch.manual_seed(seed)  # the nets' initialisers draw from the global generator; it is put back right after
     density = float(pairs.slots[0].mask.sum(1).mean()) * (config.cutoff / (config.cutoff + 0.5)) ** 3
@@ -100,50 +111,48 @@ def fit(model: TrajCast, trajectories: Trajectories, validation: Trajectories | 
     step.velocity_scale.copy_(by_v)
     step.speed_scale.copy_((pairs.states[0].v ** 2).mean().sqrt())
     judge = None if validation is None else Pairs(validation, frames, config.cutoff)
-    result = run(step, PairLoss(weigh_d, weigh_v), pairs, settings, folder=folder, progress=progress,
+    result = run(step, PairLoss(weigh_d, weigh_v, config.rollout_loss), pairs, settings, folder=folder, progress=progress,
                  validate=None if judge is None else lambda module: relative_errors(module, judge))
     return finish(model, result, trajectories, settings)
 
 
-def prepare(model: TrajCast, trajectories: Trajectories, validation: Trajectories | None) -> tuple[Trajectories, Trajectories | None]:
-    """Check what came, cut long trajectories into pairs, and set runs aside for validation where none were given."""
-    from trajlab.data.splits import check_split, split
+def prepare(config: TrajCastConfig, trajectories: Trajectories, validation: Trajectories | None) -> tuple[Trajectories, Trajectories | None]:
+    """Check what came, cut it into samples, and set every tenth run aside for validation where none were given."""
+    from trajlab.data.splits import Split, split
+
+    if validation is None:
+        if len(trajectories.context.get("run", torch.zeros(0)).unique()) < 10:
+            return samples(config, trajectories), None
+        parts = split(trajectories, (0.9, 0.1, 0.0), by="run")
+        return samples(config, parts.train), samples(config, parts.validation)
+    if all("run" in part.context for part in (trajectories, validation)):
+        Split(trajectories, validation, validation.scenes(slice(0, 0)))  # refuses parts that leak into each other
+    return samples(config, trajectories), samples(config, validation)
+
+
+def samples(config: TrajCastConfig, data: Trajectories) -> Trajectories:
+    """Scenes of a start frame and one frame for each stride, from scenes of any length."""
     from trajlab.data.velocities import check_velocities
     from trajlab.data.windows import windows
 
-    model_stride = model.config.stride
-    made = []
-    for data in (trajectories, validation):
-        if data is None:
-            made.append(None)
-            continue
-        if data.n_frames < 2:
-            raise ValueError(f"a pair needs two frames, but these trajectories have {data.n_frames}; record at least one stride after each start")
-        Trajectories.velocity.fget(data)  # type: ignore[attr-defined]  # says what to do where there are none
-        check_velocities(data)
-        if data.n_frames > 3:
-            hop = 1 if model_stride is None else max(round(model_stride / data.spacing), 1)
-            data = windows(data, 2, stride=hop, hop=hop)
-        elif model_stride is not None:
-            data = data.frames([0, _frame_at(data, model_stride)])
-        made.append(data)
-    first, second = made
-    if second is None and first is not None and "run" in first.context and len(first.context["run"].unique()) >= 10:
-        parts = split(first, (0.9, 0.1), by="run")
-        first, second = parts.train, parts.validation
-    elif second is not None and first is not None:
-        check_split(first, second)
-    if first is None:
-        raise ValueError("no training data")
-    return first, second
+    if data.n_frames < 2:
+        raise ValueError(f"a pair needs two frames, but these trajectories have {data.n_frames}; record at least one stride after each start")
+    check_velocities(data)
+    offsets = (data.time - data.time[:, :1]).mean(0)
+    strides = config.strides or (float(offsets[1]),)
+    if config.rollout_loss:
+        strides = (strides[0], 2 * strides[0])
+    steps = [_frame_at(offsets, stride) for stride in strides]
+    if data.n_frames > max(steps) + 1:
+        data = windows(data, max(steps) + 1, hop=max(steps))
+    return data.frames([0, *steps])
 
 
-def _frame_at(data: Trajectories, stride: float) -> int:
-    offsets = data.time[0] - data.time[0, 0]
+def _frame_at(offsets: Tensor, stride: float) -> int:
     match = ((offsets - stride).abs() < 1e-6 * stride).nonzero().flatten()
     if not len(match):
-        have = ", ".join(f"{float(t):g}" for t in offsets[1:])
-        raise ValueError(f"the configuration asks for a stride of {stride:g} fs, but the frames lie {have} fs after the first")
+        have = ", ".join(f"{float(t):g}" for t in offsets[1:6])
+        raise ValueError(f"a stride of {stride:g} fs is asked for, but the frames lie {have}{', ...' if len(offsets) > 6 else ''} fs after the first")
     return int(match[0])
 
 
@@ -152,8 +161,8 @@ def finish(model: TrajCast, result: Any, trajectories: Trajectories, settings: A
     from dataclasses import asdict
 
     import trajlab
-    from trajlab.data.store import checksum
-    from trajlab.models.watchdogs import Limits
+    from trajlab.data.fields import checksum
+    from trajlab.models.limits import Limits
 
     step = result.module
     model.step, model.stride = step.eval().requires_grad_(False), step.strides[0]

@@ -42,7 +42,9 @@ class PolarBlock(nn.Module):
         self.vector_weights = nn.Linear(edge_width, channels, bias=False)
         self.send = nn.Linear(channels, channels, bias=False)
         self.mix = nn.Linear(5 * channels, 3 * channels, bias=False)
-        self.update = nn.Sequential(nn.Linear(7 * channels, width), nn.SiLU(), nn.Linear(width, 3 * channels))
+        # Invariants are products of features that are linear in velocities. Normalised, they cannot grow from block to block, so a step
+        # from a state faster than any in training stays of its order instead of exploding.
+        self.update = nn.Sequential(nn.LayerNorm(7 * channels), nn.Linear(7 * channels, width), nn.SiLU(), nn.Linear(width, 3 * channels))
 
     def forward(self, s: Tensor, vectors: Tensor, v: Tensor, edge: Edges) -> tuple[Tensor, Tensor]:
         nodes, channels = s.shape

@@ -1,0 +1,30 @@
+"""Every entry of every room's table can be imported, has a card or a docstring, and a mistyped name is answered with the nearest."""
+
+from __future__ import annotations
+
+import pytest
+
+from trajlab import catalog
+
+ENTRIES = [(room, name, target) for room in catalog.ROOMS for name, target in catalog.table(room).items()]
+
+
+@pytest.mark.parametrize(("room", "name", "target"), ENTRIES, ids=[f"{r}:{n}" for r, n, _ in ENTRIES])
+def test_entry_is_there(room, name, target):
+    assert catalog.load(target) is catalog.find(name, room)
+
+
+@pytest.mark.parametrize("name", catalog.FRONT_DOOR)
+def test_front_door_opens(name):
+    import trajlab
+
+    assert getattr(trajlab, name) is not None
+
+
+def test_a_mistyped_name_is_answered():
+    with pytest.raises(ValueError, match="did you mean 'trajcast'"):
+        catalog.find("trajcats")
+    import trajlab
+
+    with pytest.raises(AttributeError, match="did you mean 'Trajectories'"):
+        _ = trajlab.Trajectory
