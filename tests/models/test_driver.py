@@ -129,6 +129,9 @@ def test_energy_monitor():
     dyn.run(6)
     assert [e[:2] for e in dyn.energies] == [(0.0, 1.5), (12.0, 1.5), (24.0, 1.5)]
     assert atoms.calc.asked == 3
+    guarded = TrajCastDynamics(atoms, Springs(), energy_every=1, energy_limit=1e-4)
+    with pytest.raises(Stopped, match=r"energy: .* eV an atom since the start exceeds 0.0001 under the reference calculator after"):
+        guarded.run(50)  # a calculator that always says the same sees the kinetic energy change
     with pytest.raises(ValueError, match=r"energy_every needs a reference calculator"):
         TrajCastDynamics(molecule(), Springs(), energy_every=3)
 

@@ -16,6 +16,7 @@ from trajlab.dynamics.particles import Particles
 from trajlab.dynamics.thermostats import CSVR, NVE, Langevin, Ramp
 from trajlab.models import restart
 from trajlab.models.ensemble import Ensemble
+from trajlab.models.interrupt import Bar
 from trajlab.models.rollout import RolloutConfig, RolloutError, resume, rollout
 from trajlab.types import Forecast, Trajectories
 from trajlab.units import AMU_A2_FS2, ASE_TIME, BOLTZMANN, Units
@@ -172,6 +173,25 @@ def test_what_was_computed_is_kept_when_an_observer_or_a_disk_fails():
     assert caught.value.forecast.draws.shape[2] == 6
 
 
+def test_a_full_disk(tmp_path, monkeypatch):
+    (tmp_path / "run.extxyz").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space"):
+        rollout(Springs(), batch(3), 5, config(write=tmp_path / "run.extxyz"))
+    path = tmp_path / "run.restart"
+    rollout(Springs(), batch(3), 5, config(restart=path))
+    before = path.read_bytes()
+
+    def no_space(handle):  # noqa: ARG001
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(restart.os, "fsync", no_space)
+    with pytest.raises(RolloutError, match="No space left") as caught:
+        rollout(Springs(), batch(3), 9, config(restart=path))
+    assert caught.value.forecast.draws.shape[2] == 9
+    assert path.read_bytes() == before
+    assert not list(tmp_path.glob(".*part"))
+
+
 @pytest.mark.parametrize("raised", [True, False])
 def test_an_interrupt_keeps_what_was_computed(tmp_path, raised):
     def stop(run):
@@ -236,6 +256,19 @@ def test_starts_from_trajectories_on_their_clock():
     assert made.provenance["thermostat"] == {"name": "Langevin", "temperature_K": (100.0, 200.0), "tau_fs": 200.0}
     drawn = rollout(Springs(), past, 3, RolloutConfig(progress=False, velocities="maxwell_boltzmann", draws=2))
     assert drawn.provenance["thermostat"]["temperature_K"] == (100.0, 200.0, 100.0, 200.0)
+    still = past.replace(extra={})
+    assert rollout(Springs(), still, 3, RolloutConfig(progress=False, velocities="maxwell_boltzmann")).stopped == ("", "")
+    with pytest.raises(ValueError, match="no velocities"):
+        rollout(Springs(), still, 3, RolloutConfig(progress=False))
+
+
+def test_progress_is_told_in_plain_lines(monkeypatch, capsys):
+    bar = Bar(100, 4.0)
+    monkeypatch.setattr(bar, "drawn", bar.drawn - 100)
+    with bar:
+        bar.update(1, 20)
+        bar.update(16, 20)
+    assert "0.064 of 0.4 ps  20 systems" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("ending", ["extxyz", "traj"])

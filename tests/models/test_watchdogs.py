@@ -12,6 +12,7 @@ from trajlab.dynamics import kinetics as k
 from trajlab.dynamics.particles import Particles
 from trajlab.dynamics.thermostats import CSVR, NVE, Langevin
 from trajlab.models.limits import Limits, bonded_pairs
+from trajlab.models.monitor import EnergyMonitor
 from trajlab.models.rollout import RolloutConfig, rollout
 from trajlab.models.watchdogs import Guard, Watch
 from trajlab.types import Trajectories
@@ -162,3 +163,21 @@ def test_units_are_asked_for():
     t = training(2)
     with pytest.raises(ValueError, match="angstrom, fs, amu"):
         Limits.measure(t.replace(units=Units.si()))
+
+
+def test_the_energy_of_a_reference_is_recorded_and_watched():
+    springs = Springs()
+    monitor = EnergyMonitor(springs)
+    made = rollout(springs, batch(5, 3), 20, RolloutConfig(**QUIET, observers=((monitor, 5),)))
+    assert monitor.time == [20.0, 40.0, 60.0, 80.0]
+    assert monitor.total.shape == (4, 2)
+    p = batch(5, 3)
+    last = p.replace(x=made.draws[0, :, -1], v=made.extra["velocity"][0, :, -1])
+    torch.testing.assert_close(monitor.potential_energy[-1], springs(last)[0])
+    torch.testing.assert_close(monitor.kinetic_energy[-1], k.kinetic_energy(last))
+    p = marked(p, 5, 17.0)
+    heated = rollout(Failing("hot", 17.0, after=6), p, 20, RolloutConfig(**QUIET, observers=((EnergyMonitor(springs, 0.3), 2),)))
+    assert heated.stopped[0] == ""
+    assert heated.stopped[1].startswith("energy: +")
+    with pytest.raises(ValueError, match="positive number of eV"):
+        EnergyMonitor(springs, 0.0)

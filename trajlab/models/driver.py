@@ -46,7 +46,8 @@ class TrajCastDynamics:
         watch: the watchdogs, or None.
         zero_every: strides between two removals of total (angular) momentum; 0 for never.
         options: ``trajectory`` (a file name or an object with ``write``), ``logfile`` (a name or ``"-"``), ``loginterval`` (1),
-            ``append_trajectory`` (False), ``energy_every`` (0; strides between two energies asked of ``atoms.calc``).
+            ``append_trajectory`` (False), ``energy_every`` (0; strides between two energies asked of ``atoms.calc``), ``energy_limit``
+            (None; eV an atom by which that energy may depart from its first value: total under NVE, else potential).
 
     Attributes:
         energies: (time in fs, potential energy, kinetic energy in eV) from the energy monitor.
@@ -79,7 +80,8 @@ class TrajCastDynamics:
         self._attach_files(**options)
 
     def _attach_files(self, trajectory: Any = None, logfile: Any = None, loginterval: int = 1, append_trajectory: bool = False,
-                      energy_every: int = 0) -> None:
+                      energy_every: int = 0, energy_limit: float | None = None) -> None:
+        self._energy_limit = energy_limit
         if energy_every:
             if self.atoms.calc is None:
                 raise ValueError("energy_every needs a reference calculator in atoms.calc; attach one, or leave energy_every out")
@@ -222,6 +224,13 @@ class TrajCastDynamics:
     def _note_energy(self) -> None:
         kinetic = float(kinetics.kinetic_energy(self.stepper.p)[0])
         self.energies.append((self.stepper.time, float(self.atoms.get_potential_energy()), kinetic))
+        if self._energy_limit is None:
+            return
+        first, last = (e[1] + e[2] if isinstance(self.stepper.thermostat, NVE) else e[1] for e in (self.energies[0], self.energies[-1]))
+        change = (last - first) / len(self.atoms)
+        if not abs(change) <= self._energy_limit:
+            raise Stopped(f"the run was stopped: energy: {change:+.3g} eV an atom since the start exceeds {self._energy_limit:g} "
+                          f"under the reference calculator after {self.stepper.time / 1000:.4g} ps")
 
 
 def particles(atoms: Atoms) -> Particles:

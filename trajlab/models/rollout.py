@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -103,7 +104,7 @@ def rollout(propagator: Propagator, start: Particles | Trajectories, steps: int,
     config = config or RolloutConfig()
     if steps < 1:
         raise ValueError(f"a roll-out of {steps} strides was asked for; at least 1 was wanted")
-    past, p = start_of(start)
+    past, p = start_of(start, config.velocities == "given")
     thermostat = build_thermostat(config.thermostat, config.temperature_K, config.tau_fs, propagator, past)
     p = tiled(p, config.draws)
     streams = Streams.seeded(config.seed, p.n_scenes, config.first_stream)
@@ -172,6 +173,9 @@ class _Run:
                 failure = error
             except Exception as error:  # whatever it is, what was computed until now is handed over with it
                 failure = error
+            if failure is not None:
+                with contextlib.suppress(OSError, ValueError, RuntimeError):  # the failure itself is what will be told
+                    self._end()
         return self._answer(failure, interrupt.asked)
 
     def _begin(self) -> None:
@@ -235,5 +239,5 @@ class _Run:
             "method": type(run.propagator).__name__, "model": restart.fingerprint(run.propagator), "version": trajlab.__version__,
             "stride_fs": run.stride, "thermostat": thermostats.describe(run.thermostat), "seed": config.seed, "first_stream": config.first_stream,
             "zero_every": config.zero_every, "record_every": config.record_every, "write_every": self.write_every,
-            "source": dict(self.past.source),
+            "data": getattr(run.propagator, "about", {}).get("data"), "source": dict(self.past.source),
         }

@@ -18,8 +18,8 @@ from trajlab.units import Units
 RELAX = 50  #: strides of relaxation time, by default
 
 
-def start_of(start: Particles | Trajectories) -> tuple[Trajectories, Particles]:
-    """The past that a forecast continues, and its last frame as particles.
+def start_of(start: Particles | Trajectories, moving: bool = True) -> tuple[Trajectories, Particles]:
+    """The past that a forecast continues, and its last frame as particles; with ``moving`` False velocities may be missing.
 
     Raises:
         TypeError: neither of the two.
@@ -31,7 +31,7 @@ def start_of(start: Particles | Trajectories) -> tuple[Trajectories, Particles]:
                             static={"mass": start.mass}, cell=start.cell, pbc=start.pbc, units=Units.md()), start
     if not isinstance(start, Trajectories):
         raise TypeError(f"a roll-out starts from Particles or Trajectories, not from {type(start).__name__}")
-    p = Particles.of(start)
+    p = Particles.of(start if moving or "velocity" in start.extra else start.replace(extra={"velocity": torch.zeros_like(start.x)}))
     if not bool(start.mask[:, -1].all()):
         node = int((~start.mask[:, -1]).nonzero()[0])
         raise ValueError(f"node {node} (scene {int(start.scene[node])}) was not observed in the last frame; start from a frame where all were")
