@@ -111,6 +111,25 @@ def test_numbers_that_are_not_finite_stop_the_run():
         equilibrated(broken, start(), RECIPE, torch.Generator().manual_seed(0))
 
 
+def test_an_interrupt_keeps_what_is_complete():
+    calls = 0
+
+    def impatient(p):
+        nonlocal calls
+        calls += 1
+        if calls > 300 + 74 + 14 + 28 + 40:  # equilibration, a round, and a part of the next
+            raise KeyboardInterrupt
+        return harmonic(p)
+
+    found = nve_pairs(impatient, start(), RECIPE, quiet=True)
+    assert found.n_scenes == 30
+    whole = nve_pairs(harmonic, start(), RECIPE, quiet=True)
+    assert torch.equal(found.x, whole.scenes(slice(0, None, 2)).x)
+    calls = 10_000
+    with pytest.raises(KeyboardInterrupt):
+        nve_pairs(impatient, start(), RECIPE, quiet=True)
+
+
 def test_starts_from_one_system():
     with pytest.raises(ValueError, match="one system, got 2"):
         nve_pairs(harmonic, replicate(start(), 2), RECIPE, quiet=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,13 +15,15 @@ import torch
 from torch import Tensor
 
 import trajlab
+from trajlab.catalog import unknown
+from trajlab.dynamics.particles import Particles, Potential
 from trajlab.sources.cards import Card
 from trajlab.sources.recipes import MDRecipe
 from trajlab.types import Trajectories
 
 FOLDER = Path(trajlab.__file__).parent.parent / "data"
 PAIRS, REFERENCE = "ethanol_pairs", "ethanol_reference"
-RECIPE = MDRecipe("ethanol", "GFN2-xTB", pairs=4000, replicas=40, equilibrate=2000.0, decorrelate=80.0, seed=20)
+RECIPE = MDRecipe("ethanol", "GFN2-xTB", pairs=4000, replicas=40, equilibrate=1500.0, decorrelate=60.0, seed=20)
 DURATION, JUDGES = 5000.0, 8  #: fs and replicas of the reference roll-outs
 RUNS = {"train": range(32), "validation": range(32, 36), "test": range(36, 40)}  #: which runs are for what
 STEP_X, STEP_V = 2.0**-15, 2.0**-19  #: positions and velocities are rounded to these, Angstrom and Angstrom/fs, to save space
@@ -72,25 +75,42 @@ def load(name: str, folder: str | Path | None = None) -> Trajectories:
     return found
 
 
-def make(folder: str | Path) -> None:
-    """Simulate the sample and write it with its cards; existing files are replaced at the end of each part."""
-    from trajlab.dynamics.thermostats import Langevin
+def make(folder: str | Path, parts: Sequence[str] = (REFERENCE, PAIRS)) -> None:
+    """Simulate the sample, or one part of it, and write it with its card; an existing file is replaced when its part is complete.
+
+    Raises:
+        ImportError: tblite is not installed.
+        ValueError: no such part.
+    """
     from trajlab.sources.molecules import xtb
-    from trajlab.sources.sampling import equilibrated, nve_pairs, nvt_trajectory
 
-    potential, start = xtb(RECIPE.system)
-    start = start.replace(x=start.x - (start.mass[:, None] * start.x).sum(0) / start.mass.sum())
-    judge = replace(RECIPE, replicas=JUDGES, seed=RECIPE.seed + 1)
+    makers = {REFERENCE: _reference, PAIRS: _pairs}
+    for part in parts:
+        if part not in makers:
+            raise ValueError(unknown("part of the sample", part, makers))
+        potential, start = xtb(RECIPE.system)
+        start = start.replace(x=start.x - (start.mass[:, None] * start.x).sum(0) / start.mass.sum())
+        _write(*makers[part](potential, start), part, Path(folder))
+
+
+def _reference(potential: Potential, start: Particles) -> tuple[Trajectories, str]:
+    from trajlab.dynamics.thermostats import Langevin
+    from trajlab.sources.sampling import equilibrated, nvt_trajectory
+
+    judge = replace(RECIPE, replicas=JUDGES, seed=RECIPE.seed + 1, equilibrate=2000.0)
     p = equilibrated(potential, start, judge, torch.Generator().manual_seed(judge.seed + 1))
-    thermostat = Langevin(judge.temperature, 50 * judge.stride)
-    reference = nvt_trajectory(potential, p, thermostat, judge, round(DURATION / judge.stride))
-    what = f"{JUDGES} runs of {DURATION / 1000:g} ps of ethanol at 300 K, a frame every 7 fs, Langevin tau 350 fs"
-    _write(reference, REFERENCE, Path(folder), what)
+    run = nvt_trajectory(potential, p, Langevin(judge.temperature, 50 * judge.stride), judge, round(DURATION / judge.stride))
+    return run, f"{JUDGES} runs of {DURATION / 1000:g} ps of ethanol at 300 K, a frame every 7 fs, Langevin tau 350 fs"
+
+
+def _pairs(potential: Potential, start: Particles) -> tuple[Trajectories, str]:
+    from trajlab.sources.sampling import nve_pairs
+
     pairs = nve_pairs(potential, start, RECIPE)
-    _write(pairs, PAIRS, Path(folder), f"{pairs.n_scenes} pairs of frames 7 fs apart (NVE) of ethanol at 300 K, from {RECIPE.replicas} runs")
+    return pairs, f"{pairs.n_scenes} pairs of frames 7 fs apart (NVE) of ethanol at 300 K, from {RECIPE.replicas} runs"
 
 
-def _write(trajectories: Trajectories, name: str, folder: Path, what: str) -> None:
+def _write(trajectories: Trajectories, what: str, name: str, folder: Path) -> None:
     from trajlab.data import store
 
     file = store.save(compact(trajectories), folder / f"{name}.zarr.zip", overwrite=True)
@@ -111,4 +131,4 @@ def compact(trajectories: Trajectories) -> Trajectories:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    make(sys.argv[1] if len(sys.argv) > 1 else FOLDER)
+    make(sys.argv[1] if len(sys.argv) > 1 else FOLDER, sys.argv[2:] or (REFERENCE, PAIRS))

@@ -20,7 +20,7 @@ from trajlab.dynamics.streams import Streams
 from trajlab.dynamics.thermostats import Thermostat
 from trajlab.dynamics.verlet import verlet
 from trajlab.sources.recipes import MDRecipe
-from trajlab.sources.watch import BondWatch, progress
+from trajlab.sources.watch import BondWatch, collect, progress
 from trajlab.types import Trajectories
 from trajlab.units import Units
 
@@ -57,6 +57,8 @@ def nve_pairs(potential: Potential, start: Particles, recipe: MDRecipe, *, quiet
         recipe: all settings. ``recipe.pairs`` is rounded up to whole rounds of the replicas.
         quiet: no progress bar.
 
+    An interrupt (Ctrl-C) ends the simulation early; what was completed is returned.
+
     Returns:
         One scene a segment, ``recipe.frames`` frames ``recipe.stride`` fs apart, sorted by run and time: ``extra["velocity"]``,
         ``static["mass"]``, ``context["run"]`` (the replica) and ``context["temperature"]`` (of the thermostat, K).
@@ -68,10 +70,16 @@ def nve_pairs(potential: Potential, start: Particles, recipe: MDRecipe, *, quiet
     if start.n_scenes != 1:
         raise ValueError(f"nve_pairs starts from one system, got {start.n_scenes}; the replicas are made from it")
     generator = torch.Generator(device=start.x.device).manual_seed(recipe.seed)
+    found = collect(_rounds(potential, start, recipe, generator, quiet))
+    source = _provenance(potential, recipe)
+    return _segments(start, recipe, torch.stack([state for state, _ in found], 1), torch.tensor([clock for _, clock in found]), source)
+
+
+def _rounds(potential: Potential, start: Particles, recipe: MDRecipe, generator: torch.Generator, quiet: bool) -> Iterator[tuple[Tensor, float]]:
+    """A segment of every replica, and when it began."""
     watch = BondWatch(replicate(start, recipe.replicas))
-    rounds, wait = -(-recipe.pairs // recipe.replicas), round(recipe.decorrelate / recipe.dt)
-    p = equilibrated(potential, start, recipe, generator)
-    forces, record, clock = None, [], []
+    rounds, wait, clock = -(-recipe.pairs // recipe.replicas), round(recipe.decorrelate / recipe.dt), recipe.equilibrate
+    p, forces = equilibrated(potential, start, recipe, generator), None
     for k in progress(range(rounds), f"NVE segments of {recipe.system}", quiet):
         p, forces, _ = baoab(p, potential, recipe.dt, wait, temperature=recipe.temperature, friction=recipe.friction,
                              generator=generator, forces=forces)
@@ -81,9 +89,9 @@ def nve_pairs(potential: Potential, start: Particles, recipe: MDRecipe, *, quiet
             p, forces, _ = verlet(p, potential, recipe.dt, recipe.steps, forces)
             frames.append(p)
         watch(p, f"round {k + 1}")
-        record.append(_stack(frames))
-        clock.append(recipe.equilibrate + (k + 1) * wait * recipe.dt + k * (recipe.frames - 1) * recipe.stride)
-    return _segments(start, recipe, torch.stack(record, 1), torch.tensor(clock), _provenance(potential, recipe))
+        clock += wait * recipe.dt
+        yield _stack(frames), clock
+        clock += (recipe.frames - 1) * recipe.stride
 
 
 def nvt_trajectory(potential: Potential, start: Particles, thermostat: Thermostat, recipe: MDRecipe, length: int, *,
@@ -101,26 +109,33 @@ def nvt_trajectory(potential: Potential, start: Particles, thermostat: Thermosta
         length: number of strides; the answer has one frame more.
         quiet: no progress bar.
 
+    An interrupt (Ctrl-C) ends the run early; the frames so far are returned.
+
     Raises:
         RuntimeError: a bond became longer than 1.5 times its length at the start.
     """
     _accept(potential, start)
-    streams = Streams.seeded(recipe.seed, start.n_scenes)  # one a system: a batch is so many single runs
-    p, forces, watch = remove_momentum(start), None, BondWatch(start)
-    frames = [p]
+    frames = collect(_strides(potential, remove_momentum(start), thermostat, recipe, length, quiet))
+    state = _stack(frames)
+    source = _provenance(potential, recipe) | {"thermostat": repr(thermostat), "pairs": None}
+    time = torch.arange(len(frames), dtype=torch.float64) * recipe.stride
+    scenes = torch.arange(start.n_scenes)
+    context = {"run": scenes, "temperature": torch.full((len(scenes),), recipe.temperature, dtype=torch.float64)}
+    return Trajectories(x=state[0], time=time.expand(len(scenes), -1), scene=start.scene, kind=start.kind, extra={"velocity": state[1]},
+                        static={"mass": start.mass}, context=context, cell=start.cell, pbc=start.pbc, units=Units.md(), source=source)
+
+
+def _strides(potential: Potential, p: Particles, thermostat: Thermostat, recipe: MDRecipe, length: int, quiet: bool) -> Iterator[Particles]:
+    """The start, and the systems after each stride."""
+    streams = Streams.seeded(recipe.seed, p.n_scenes)  # one a system: a batch is so many single runs
+    forces, watch = None, BondWatch(p)
+    yield p
     for k in progress(range(length), f"trajectory of {recipe.system}", quiet):
         p = thermostat.before(p, recipe.stride, streams, k)
         p, forces, _ = verlet(p, potential, recipe.dt, recipe.steps, forces)
         p = thermostat.after(p, recipe.stride, streams, k)
         watch(p, f"{(k + 1) * recipe.stride:g} fs")
-        frames.append(p)
-    state = _stack(frames)
-    source = _provenance(potential, recipe) | {"thermostat": repr(thermostat), "pairs": None}
-    time = torch.arange(length + 1, dtype=torch.float64) * recipe.stride
-    scenes = torch.arange(start.n_scenes)
-    context = {"run": scenes, "temperature": torch.full((len(scenes),), recipe.temperature, dtype=torch.float64)}
-    return Trajectories(x=state[0], time=time.expand(len(scenes), -1), scene=start.scene, kind=start.kind, extra={"velocity": state[1]},
-                        static={"mass": start.mass}, context=context, cell=start.cell, pbc=start.pbc, units=Units.md(), source=source)
+        yield p
 
 
 def _accept(potential: Potential, start: Particles) -> None:

@@ -66,6 +66,19 @@ class BondWatch:
         )
 
 
+def collect(items: Iterable[T]) -> list[T]:
+    """All items, or those that were complete when the user interrupted; an interrupt before the first passes through."""
+    found: list[T] = []
+    try:
+        for item in items:
+            found.append(item)
+    except KeyboardInterrupt:
+        if not found:
+            raise
+        print(f"interrupted: going on with the {len(found)} that are complete", file=sys.stderr)
+    return found
+
+
 def progress(items: Iterable[T], what: str, quiet: bool = False) -> Iterator[T]:
     """Iterate with a progress bar; where there is no terminal, with a line at every tenth."""
     items = list(items)
