@@ -7,7 +7,7 @@ import os
 import warnings
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -20,7 +20,7 @@ from trajlab.models.trajcast_step import TrajCastStep
 if TYPE_CHECKING:
     from trajlab.models.trajcast import TrajCast
 
-Model = TypeVar("Model", bound="TrajCast")
+Model = TypeVar("Model", bound=Any)  # TrajCast or a subclass, which cannot be imported here
 
 
 def save(model: TrajCast, folder: str | Path) -> Path:
