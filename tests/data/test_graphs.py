@@ -178,3 +178,24 @@ def test_thousands_of_molecules_take_milliseconds(generator):
     begin = time.process_time()
     neighbours(x, scene, 2000, 4.0)
     assert time.process_time() - begin < 0.5  # about 0.03 s; a loop over molecules needs more than a second
+
+
+def test_permuting_scenes_permutes_the_graph(generator):
+    scene = torch.tensor([0, 0, 0, 1, 1, 1])
+    x, cell = 3 * torch.rand(6, 3, generator=generator, dtype=torch.float64), torch.stack([box(generator), box(generator)])
+    swap = torch.tensor([3, 4, 5, 0, 1, 2])
+    one, two = neighbours(x, scene, 2, 3.0, cell), neighbours(x[swap], scene, 2, 3.0, cell.flip(0))
+    first = one.receiver < 3
+    expected = torch.cat([one.edges[:, ~first] - 3, one.edges[:, first] + 3], 1)
+    assert torch.equal(two.edges, expected)
+    assert torch.allclose(two.shift, torch.cat([one.shift[~first], one.shift[first]]))
+
+
+def test_a_doubled_cell_has_the_same_neighbourhoods(generator):
+    cell, x = box(generator, 5.0), 5 * torch.rand(4, 3, generator=generator, dtype=torch.float64)
+    one = neighbours(x, torch.zeros(4, dtype=torch.long), 1, 4.0, cell[None])
+    doubled = cell * torch.tensor([2.0, 1.0, 1.0], dtype=torch.float64)[:, None]
+    two = neighbours(torch.cat([x, x + cell[0]]), torch.zeros(8, dtype=torch.long), 1, 4.0, doubled[None])
+    length = lambda g, y: sorted((y[g.sender] - y[g.receiver] + g.shift).norm(dim=1).tolist())  # noqa: E731
+    assert length(two, torch.cat([x, x + cell[0]])) == pytest.approx(sorted(length(one, x) * 2))
+    assert torch.equal(torch.bincount(two.receiver, minlength=8), torch.bincount(one.receiver, minlength=4).repeat(2))

@@ -15,7 +15,7 @@ __all__ = ["VerletList", "neighbours"]
 
 # A scene whose ordered pairs (times periodic images) are fewer than this is done by all pairs, together with all other small scenes;
 # a larger one by a cell list of its own.
-ALL_PAIRS = 20_000
+ALL_PAIRS = 8_000
 # So many pairs are looked at together; a larger batch is done in parts, to bound the memory.
 TOGETHER = 4_000_000
 
