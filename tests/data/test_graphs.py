@@ -105,7 +105,7 @@ def test_one_atom_sees_its_twelve_images_in_fcc():
 
 
 @given(seed=st.integers(0, 1000), skin=st.sampled_from([0.0, 0.3, 1.5]), small=st.booleans())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_verlet_list_is_the_plain_list_at_every_step(seed, skin, small):
     generator = torch.Generator().manual_seed(seed)
     cell = None if small else torch.stack([box(generator, 6.0), box(generator, 7.0)])

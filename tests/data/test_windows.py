@@ -31,7 +31,7 @@ def example(frames=12, sizes=(3, 2), seed=0, missing=0.0, units=None):
     n=st.integers(1, 5), stride=st.integers(1, 3), hop=st.integers(1, 4), missing=st.sampled_from([0.0, 0.1, 0.4]),
     whole=st.sampled_from(["scene", "node"]),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_windows_are_the_slices_one_would_take_by_hand(n, stride, hop, missing, whole):
     t = example(missing=missing)
     expected = []
