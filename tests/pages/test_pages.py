@@ -17,10 +17,12 @@ from trajlab.cli.main import main
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"])
 BLOCK = re.compile(r"^```(python|console)\n(.*?)^```", re.M | re.S)
-SMALL = [(r"minutes=[\d.]+", "minutes=0.02"), (r"--minutes [\d.]+", "--minutes 0.02"), (r"steps=[\d_]+", "steps=12"), (r"--steps \d+", "--steps 12"),
-         (r"\.run\([\d_]+\)", ".run(12)"), (r"--pairs \d+", "--pairs 4"), (r"--replicas \d+", "--replicas 2"),
+SMALL = [(r"steps=[\d_]+", "steps=12"), (r"--steps \d+", "--steps 12"), (r"\bTrainConfig\(steps=12", "TrainConfig(steps=40"),
+         (r"minutes=[\d.]+", "train=tl.TrainConfig(steps=40)"), (r"--minutes [\d.]+", "--steps 8"),
+         (r"\.run\([\d_]+\)", ".run(8)"), (r"--pairs \d+", "--pairs 4"), (r"(simulate .*) --replicas \d+", r"\1"),
          (r"--duration [\d.]+", "--duration 0.1"),
          (r"pairs=[\d_]+", "pairs=4"), (r"replicas=[\d_]+", "replicas=2")]
+SHORT = {"simulate": ["--equilibrate", "20", "--decorrelate", "10", "--replicas", "2"], "fit": ["--batch", "4"]}
 UNCHANGED = {"nanotraj.md"}  # has a test of its own
 
 
@@ -44,7 +46,7 @@ def test_page_runs(page, workplace, capsys):  # noqa: ARG001
             exec(compile("\n" * line + code, str(page), "exec"), space)
         else:
             for command in re.findall(r"^\$ trajlab (.*)$", code, re.M):
-                short = ["--equilibrate", "20", "--decorrelate", "10"] if command.startswith("simulate") else []
+                short = SHORT.get(command.split()[0], [])
                 assert main([*shlex.split(command), *short, "--debug"]) == 0, command
     capsys.readouterr()
 
