@@ -252,6 +252,16 @@ def test_an_interrupt_inside_the_loss_is_no_loss():
     assert (result.interrupted, result.step) == (True, 19)
 
 
+def test_an_interrupt_inside_validation_is_no_loss(tmp_path):
+    def impatient(_):
+        raise KeyboardInterrupt
+
+    part = run(quick(validate_every=20), folder=tmp_path, validate=impatient)
+    assert (part.interrupted, part.step) == (True, 20)
+    rest = run(quick(validate_every=20), folder=tmp_path, validate=validate)
+    assert torch.equal(weights(rest.module), weights(run(quick()).module))
+
+
 def test_a_finished_run_returns_at_once(tmp_path):
     first = run(quick(), folder=tmp_path, validate=validate)
     samples = Samples()
@@ -297,9 +307,12 @@ def test_bad_input(changes, kind, message):
         train(**{"module": net(), "loss": squares, "batches": Samples(), "config": quick(steps=2), "progress": False, **changes})
 
 
-def test_plain_progress_lines(capsys):
-    train(net(), squares, Samples(), quick(), validate=validate)
+def test_plain_progress_lines(capsys, tmp_path):
+    train(net(), squares, Samples(at=20, do=interrupt), quick(), tmp_path, validate)
+    assert "interrupted after step 19; the same call goes on from there" in capsys.readouterr().err
+    train(net(), squares, Samples(), quick(), tmp_path, validate)
     said = capsys.readouterr().err
+    assert "going on after step 19" in said
     assert "step 60" in said
     assert "steps/s" in said
     assert "mse" in said

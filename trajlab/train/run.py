@@ -188,6 +188,7 @@ class Run:
             entry[1] += 1
 
     def give_up(self, loss: float, norm: float) -> None:
+        """Say where and how the run went astray."""
         where = checkpoint.latest(self.job.folder) if self.job.folder else None
         kept = f"the last checkpoint is {where}" if where else "no checkpoint was kept"
         raise FloatingPointError(
@@ -220,6 +221,7 @@ class Run:
         state.sums = {}
 
     def show(self) -> None:
+        """Draw the progress bar."""
         left = 60.0 * self.config.minutes - self.state.elapsed if self.config.minutes else (self.config.steps - self.state.step) * self.pace
         total, number = self.state.sums.get("loss") or [next((x["loss"] for x in reversed(self.log.lines) if "loss" in x), math.nan), 1]
         self.bar.update(self.state.step, self.progress(), total / number, 1 / self.pace if self.pace else 0.0, left)
@@ -316,6 +318,9 @@ class Run:
         self.module.eval()
 
     def loop(self) -> str:
+        """Step after step until there is a reason to stop, which is returned."""
+        if self.start:
+            self.bar.note(f"going on after step {self.start:,} of {self.job.folder}")
         try:
             while not (why := self.stop()):
                 self.advance()
@@ -325,6 +330,7 @@ class Run:
         return why
 
     def finish(self, why: str) -> None:
+        """Report, validate and save for the last time, and leave the averaged or best weights in the model."""
         before, self.state.stopped = self.state.stopped, why
         if self.first:
             if self.state.sums and why != "interrupted":
@@ -335,6 +341,8 @@ class Run:
                 self.save()
             if self.bar.show and self.pace:
                 self.show()
+            if why == "interrupted":
+                self.bar.note(f"interrupted after step {self.state.step:,}" + ("; the same call goes on from there" if self.job.folder else ""))
         if self.config.keep == "best" and self.best:
             self.module.load_state_dict(self.best)
         else:
