@@ -31,7 +31,7 @@ def run(arguments: Sequence[str]) -> None:
     """Write the page and say where it is."""
     given = parse(Options, arguments, "report")
     page = make(given.forecast, given.reference)
-    print(f"{page}\nreport: {page.save(given.out)}")
+    print("\n\n".join(filter(None, [page.evaluation.title, page.evaluation.summary, f"report: {page.save(given.out)}"])))
 
 
 def make(path: Path, reference: Path | None) -> Any:

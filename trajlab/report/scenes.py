@@ -34,7 +34,7 @@ def pack(scene: Scene3D, budget: int = BUDGET) -> dict[str, Any]:
     data = np.round(offset / scale).astype("<i2").tobytes()
     note = scene.note + (f" Every {stride}. frame is shown." if stride > 1 else "")
     return {
-        "title": scene.title, "note": note.strip(), "spacing": scene.spacing * stride, "n_frames": len(frames), "scale": scale,
+        "title": scene.title, "note": note.strip(), "spacing": scene.spacing * stride or 1.0, "n_frames": len(frames), "scale": scale,
         "symbols": [chemical_symbols[int(z)] if 0 < z < len(chemical_symbols) else "X" for z in scene.numbers],
         "bonds": bonds(scene.numbers, frames[0]), "box": _box(scene.cell, centre), "data": base64.b64encode(data).decode(),
     }
@@ -44,7 +44,7 @@ def _check(scene: Scene3D) -> np.ndarray:
     frames = np.asarray(scene.frames, dtype=float)
     if frames.ndim != 3 or frames.shape[1:] != (len(scene.numbers), 3) or frames.size == 0:
         raise ValueError(f"scene {scene.title!r} needs frames[time node 3] for its {len(scene.numbers)} atoms, got the shape {list(frames.shape)}")
-    if not scene.spacing > 0:
+    if not scene.spacing > 0 and len(frames) > 1:
         raise ValueError(f"scene {scene.title!r} has a spacing of {scene.spacing} between frames; it must be positive, in femtoseconds")
     # What was stopped early may end in values that are not numbers: show what is there.
     bad = ~np.isfinite(frames).all((1, 2))
