@@ -12,7 +12,7 @@ from trajlab.dynamics.particles import Particles
 from trajlab.nets.neighbourhood import Slots
 from trajlab.types import Trajectories
 
-SKIN = 0.5  #: Angstrom beyond the cutoff in stored neighbour slots, so that they serve until an atom has moved half of it
+SKIN = 0.6  #: Angstrom beyond the cutoff within which neighbours are kept, so that they serve until an atom has moved half of it
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +60,8 @@ class Pairs:
 
     def _slots(self, frame: int) -> Slots:
         p = self.states[frame]
-        slots = Slots.of(neighbours(p.x, p.scene, p.n_scenes, self.cutoff + SKIN, p.cell, p.pbc))
+        reach = self.cutoff if self.then is None else self.cutoff + SKIN  # a second step starts where the first one ends
+        slots = Slots.of(neighbours(p.x, p.scene, p.n_scenes, reach, p.cell, p.pbc))
         local = slots.sender - self.ptr[p.scene][:, None]
         return Slots(torch.where(slots.mask > 0, local, torch.zeros_like(local)), slots.mask, slots.shift)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor
 
-from trajlab.data.graphs import neighbours
+from trajlab.data.graphs import VerletList
 from trajlab.dynamics.particles import Particles
 from trajlab.models.pairs import SKIN, PairBatch, Pairs
 from trajlab.models.trajcast_config import TrajCastConfig
@@ -86,7 +86,7 @@ class TrajCast:
     def propagate(self, p: Particles, cache: MutableMapping[str, Any] | None = None) -> tuple[Tensor, Tensor]:
         """Displacements and new velocities one stride later, ``[node 3]`` each, float64.
 
-        ``cache`` keeps the neighbour slots until an atom has moved more than half the skin.
+        ``cache`` keeps the neighbour list until an atom has moved more than half its skin.
         """
         step = self.fitted
         cache = {} if cache is None else cache
@@ -100,15 +100,13 @@ class TrajCast:
         return min(range(len(self.fitted.strides)), key=lambda k: abs(self.fitted.strides[k] - self.stride))
 
     def _slots(self, p: Particles, cache: MutableMapping[str, Any]) -> Slots:
-        """Neighbour slots from the cache, or anew where an atom has moved more than half the skin since they were found."""
-        reference = cache.get("reference")
-        if reference is not None and reference.shape == p.x.shape and bool(((p.x - reference) ** 2).sum(-1).max() < (SKIN / 2) ** 2):
-            return Slots(cache["sender"], cache["slot_mask"], cache.get("shift"))
-        slots = Slots.of(neighbours(p.x, p.scene, p.n_scenes, self.config.cutoff + SKIN, p.cell, p.pbc))
-        cache["reference"], cache["sender"], cache["slot_mask"] = p.x.clone(), slots.sender, slots.mask
-        if slots.shift is not None:
-            cache["shift"] = slots.shift
-        return slots
+        """Neighbour slots by a Verlet list, whose state lives in the cache; the slots don't depend on when the list was built."""
+        verlet = VerletList(self.config.cutoff, SKIN)
+        if "list" in cache:
+            verlet.load(cache["list"])
+        graph = verlet.update(p.x, p.scene, p.n_scenes, p.cell, p.pbc)
+        cache["list"] = verlet.state_dict()
+        return Slots.of(graph)
 
     def forecast(self, past: Trajectories, steps: int, **options: Any) -> Forecast:
         """Continue from the last frame for ``steps`` strides; options are those of `trajlab.models.rollout.RolloutConfig`."""

@@ -98,8 +98,8 @@ def fit(model: TrajCast, trajectories: Trajectories, validation: Trajectories | 
     strides = tuple(float(trajectories.time[0, frame] - trajectories.time[0, 0]) for frame in frames)
     generator_state = torch.random.get_rng_state()
     torch.manual_seed(seed)  # the nets' initialisers draw from the global generator; it is put back right after
-    density = float(pairs.slots[0].mask.sum(1).mean()) * (config.cutoff / (config.cutoff + 0.5)) ** 3
-    step = TrajCastStep(config, elements, strides, config.neighbours or max(density, 1.0))
+    density = float(pairs.slots[0].mask.sum(1).mean())  # a little high where the slots have a skin
+    step = TrajCastStep(config, elements, strides, config.neighbours or max(round(density, 2), 1.0))
     torch.random.set_rng_state(generator_state)
     by_d, by_v, all_d, all_v = scales(pairs, elements, config.targets == "deviation")
     if config.scaling == "element":
