@@ -102,7 +102,7 @@ def training_ms(model: TrajCast, p: Particles, repeats: int = 7) -> float:
     batch = PairBatch(p, model._slots(p, {}), model.stride * p.v, p.v, stride, which)
 
     def call() -> None:
-        loss(step, batch).backward()
+        loss(step, batch)[0].backward()
         for value in parameters:
             value.grad = None
 

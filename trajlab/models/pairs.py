@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from trajlab.data.fields import checksum
 from trajlab.data.graphs import neighbours
 from trajlab.dynamics.particles import Particles
 from trajlab.nets.neighbourhood import Slots
@@ -48,6 +49,7 @@ class Pairs:
     def __init__(self, trajectories: Trajectories, frames: tuple[int, ...], cutoff: float, reversed_too: bool = False, then: int | None = None,
                  device: torch.device | str = "cpu") -> None:
         self.frames, self.cutoff, self.then = frames, cutoff, then
+        self.fingerprint = checksum(trajectories)  # a run is resumed on the same data only
         data = trajectories.to(device=device)
         self.ptr, self.sizes = data.ptr, data.sizes
         self.states = [Particles.of(data, frame) for frame in range(data.n_frames)]

@@ -36,7 +36,7 @@ class TrajCastConfig:
     channels: int = 32
     blocks: int = 3
     l_max: int = 1
-    radial: tuple[int, ...] = (64, 64)
+    radial: tuple[int, ...] = (32, 32)
     width: int = 64
     bessel: int = 8
     speed_functions: int = 8

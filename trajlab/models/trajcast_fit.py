@@ -30,7 +30,8 @@ class PairLoss:
     def __init__(self, displacement: Tensor, velocity: Tensor, second: float = 0.0) -> None:
         self.displacement, self.velocity, self.second = displacement, velocity, second
 
-    def __call__(self, step: TrajCastStep, batch: PairBatch) -> Tensor:
+    def __call__(self, step: TrajCastStep, batch: PairBatch) -> tuple[Tensor, int]:
+        """Sum over components and their number, so that shards with different numbers of atoms are weighed right."""
         before = batch.before
         species = step.species(before.kind)
         case = spread(batch.which, before)
@@ -41,11 +42,11 @@ class PairLoss:
             middle = before.replace(x=before.x + d, v=v)
             further, v = step(middle, batch.slots, batch.stride, batch.which, species)
             loss = loss + self.second * _squares(d + further - batch.then[0], v - batch.then[1], units)
-        return loss
+        return loss, batch.velocity.numel()
 
 
 def _squares(d: Tensor, v: Tensor, units: tuple[Tensor, Tensor]) -> Tensor:
-    return ((d / units[0]) ** 2).mean() + ((v / units[1]) ** 2).mean()
+    return ((d / units[0]) ** 2).sum() + ((v / units[1]) ** 2).sum()
 
 
 def scales(pairs: Pairs, elements: tuple[int, ...], deviation: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -59,7 +59,7 @@ class TrainConfig:
     steps: int | None = None
     minutes: float | None = None
     batch: int = 32
-    lr: float = 4e-3
+    lr: float = 1e-2
     warmup: int = 200
     schedule: Literal["cosine", "constant"] = "cosine"
     optimiser: Literal["adam", "amsgrad", "adamw"] = "adam"
