@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -27,11 +28,28 @@ def numbers(value: Tensor) -> np.ndarray:
     return value.detach().cpu().numpy()
 
 
+def rollout_figures(runs: Mapping[str, Measured], reference: Measured | None, stride: float, suffix: str = "") -> list[Figure]:
+    """All figures of several roll-outs beside their reference; ``suffix`` ends their titles."""
+    shown = {**({} if reference is None else {"reference": reference}), **runs}
+    target = next(iter(runs.values())).target
+    kinetic = {name: run.kinetic for name, run in shown.items()}
+    found = [temperature_figure(shown, target), kinetic_figure(kinetic, target), element_figure(shown)]
+    for name in LABELS:
+        profiles = {who: run.profiles[name] for who, run in shown.items() if name in run.profiles}
+        if profiles:
+            found.append(profile_figure(name, profiles, stride))
+    drifts = {name: run.drift for name, run in runs.items() if run.drift is not None}
+    found += ([drift_figure(drifts)] if drifts else []) + [stability_figure(runs)]
+    return [replace(figure, title=figure.title + suffix) for figure in found]
+
+
 def profile_figure(name: str, runs: Mapping[str, m.Profile], stride: float, note: str = "") -> Figure:
     """Curves of several runs, the reference among them, with bands of one standard error."""
     title, xlabel, ylabel = LABELS[name]
-    seen = torch.stack([p.curve() for p in runs.values()]).sum(0).nonzero().flatten()
-    low, high = (int(seen[0]), int(seen[-1]) + 1) if len(seen) and name != "msd" else (0, None)
+    low, high = 0, None
+    if name != "msd":  # the others have the same bins in all runs; lags are as many as a run is long
+        seen = torch.stack([p.curve() for p in runs.values()]).sum(0).nonzero().flatten()
+        low, high = (int(seen[0]), int(seen[-1]) + 1) if len(seen) else (0, None)
     curves = [Curve(who, numbers(p.axis[low:high]), numbers(p.curve()[low:high]), numbers(p.band()[low:high]), "line") for who, p in runs.items()]
     if name != "vdos":
         return Figure(title, xlabel, ylabel, curves, note=note)

@@ -10,6 +10,7 @@ from trajlab.dynamics.particles import Particles, Potential, Propagator
 from trajlab.evaluate import figures as draw
 from trajlab.evaluate.onestep import horizon, one_step, one_step_errors, parity
 from trajlab.evaluate.results import Evaluation, Figure, Table
+from trajlab.evaluate.rollout_tables import rollout_tables
 from trajlab.evaluate.rollouts import Measured, Settings, measure
 from trajlab.metrics import molecular as m
 from trajlab.types import Forecast, Trajectories
@@ -65,56 +66,12 @@ def judge(
     if evidence.nve is not None and evidence.potential is not None:
         drift = m.energy_drift(m.replicas(evidence.nve), evidence.potential)
         runs[name] = replace(runs[name], drift=drift)
-    tables = [rollout_table(runs, theirs, settings), *_distance_tables(runs), *_stop_tables(runs)]
-    tables += _model_tables(evidence)
-    pictures = _figures(runs, theirs, whole.spacing) + _model_figures(evidence)
+    tables = rollout_tables(runs, theirs, settings) + _model_tables(evidence)
+    pictures = draw.rollout_figures(runs, theirs, whole.spacing) + _model_figures(evidence)
     scenes = [draw.structure_scene(whole, name)]
     scenes += [] if reference is None else [draw.structure_scene(reference, "reference")]
     return Evaluation(title or f"{name}: {_formula(whole)}", _summary(name, runs[name], reference is not None), tables, pictures, scenes,
                       _provenance(forecast, reference))
-
-
-def rollout_table(runs: Mapping[str, Measured], reference: Measured | None, settings: Settings | None = None) -> Table:
-    """Stability, temperatures and the canonical law of roll-outs, the reference in the last row."""
-    settings = settings or Settings()
-    elements = list(next(iter(runs.values())).elements)
-    columns = ["run", "ended early", "T, K", "±", *[f"{e}: T / target" for e in elements], "std K / canonical", "± ", "distance from canonical",
-               f"energy change after {settings.drift_fs / 1000:g} ps, rms, meV/atom"]
-    rows = []
-    for name, run in {**runs, **({} if reference is None else {"reference": reference})}.items():
-        shares = [f"{run.elements[e].value / run.target:.3f} ± {run.elements[e].error / run.target:.3f}" for e in elements]
-        rows.append([name, f"{len(run.stops.early)} of {run.stops.n}", *run.temperature, *shares, *run.canonical.spread, run.canonical.distance,
-                     drift_at(run.drift, settings.drift_fs)])
-    note = (f"The first {settings.discard_fs / 1000:g} ps (at most a fifth) are left out. Errors by blocking. Elements: kinetic energy over its "
-            "canonical expectation at the target temperature. Distance from canonical: Kolmogorov-Smirnov, K against Gamma(n/2).")
-    return Table("Roll-outs", columns, rows, note)
-
-
-def drift_at(drift: m.Drift | None, time: float) -> float | None:
-    """The rms change of the reference energy at a time, meV/atom; None where nothing was left to look at."""
-    if drift is None:
-        return None
-    at = int((drift.time - time).abs().argmin())
-    value = float(drift.rms[at])
-    return value if value == value and abs(float(drift.time[at]) - time) < 0.1 * time else None
-
-
-def _distance_tables(runs: Mapping[str, Measured]) -> list[Table]:
-    rows = []
-    for name, run in runs.items():
-        for what in ("bonded", "shell", "all", "angles", "vdos"):
-            if what in run.compared:
-                c = run.compared[what]
-                rows.append([name, what, c.value, c.matched, c.floor, None if what == "vdos" else c.above, c.spread])
-    note = ("Distributions: integral of |g - g_ref| over the integral of g_ref. vdos: cosine overlap of the spectra, 1 is best, both seen "
-            "through the same frames and Hann window. Halves: the same with equal numbers of runs on either side; noise: two halves of the "
-            "reference; above: the difference of the two; spread: over random halves.")
-    return [Table("Distance from the reference", ["run", "curve", "value", "halves", "noise", "above", "spread"], rows, note)] if rows else []
-
-
-def _stop_tables(runs: Mapping[str, Measured]) -> list[Table]:
-    rows = [[name, scene, time / 1000, reason] for name, run in runs.items() for scene, time, reason in run.stops.early]
-    return [Table("Systems that ended early", ["run", "system", "time, ps", "reason"], rows)] if rows else []
 
 
 def _model_tables(evidence: Evidence) -> list[Table]:
@@ -134,19 +91,6 @@ def _model_figures(evidence: Evidence) -> list[Figure]:
     first, model = next(iter(evidence.models.items()))
     found = [parity(model, evidence.test, first)]
     return found + ([horizon(evidence.models, evidence.test)] if evidence.test.n_frames > 2 else [])
-
-
-def _figures(runs: Mapping[str, Measured], reference: Measured | None, stride: float) -> list[Figure]:
-    shown = {**({} if reference is None else {"reference": reference}), **runs}
-    target = next(iter(runs.values())).target
-    kinetic = {name: run.kinetic for name, run in shown.items()}
-    found = [draw.temperature_figure(shown, target), draw.kinetic_figure(kinetic, target), draw.element_figure(shown)]
-    for name in draw.LABELS:
-        profiles = {who: run.profiles[name] for who, run in shown.items() if name in run.profiles}
-        if profiles:
-            found.append(draw.profile_figure(name, profiles, stride))
-    drifts = {name: run.drift for name, run in runs.items() if run.drift is not None}
-    return found + ([draw.drift_figure(drifts)] if drifts else []) + [draw.stability_figure(runs)]
 
 
 def _summary(name: str, run: Measured, compared: bool) -> str:

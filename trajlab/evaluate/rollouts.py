@@ -19,7 +19,7 @@ class Settings:
     """How roll-outs are judged.
 
     Attributes:
-        temperature: target of the thermostat, K; by default ``context["temperature"]``, else the mean over the run.
+        temperature: target, K; by default that of the roll-out's thermostat, else ``context["temperature"]``, else the mean over the run.
         discard_fs: what is left out at the start; at most a fifth of the run.
         bin_width: of distances, Angstrom.
         window_fs: of the spectra.
@@ -97,14 +97,28 @@ def stops(run: Forecast | Trajectories) -> Stops:
     """Which systems ended early, when and why."""
     trajectories = m.replicas(run)
     live = m.alive(trajectories)
-    reasons = run.stopped if isinstance(run, Forecast) else ()
     clock = trajectories.time - trajectories.time[:, :1] + (trajectories.spacing if isinstance(run, Forecast) else 0.0)
     early = []
-    for scene in (~live[:, -1]).nonzero().flatten().tolist():
-        seen = int(live[scene].sum())
-        reason = reasons[scene % len(reasons)] if reasons else ""
-        early.append((scene, float(clock[scene, seen - 1]) if seen else 0.0, reason or "masked"))
+    for scene in range(len(live)):
+        seen, reason = int(live[scene].sum()), _reason(run, scene) if isinstance(run, Forecast) else ""
+        if reason or not live[scene, -1]:  # where all were stopped the clock ends with the last of them
+            early.append((scene, float(clock[scene, seen - 1]) if seen else 0.0, reason or "masked"))
     return Stops(len(live), float(clock[0, -1]), early, live.double().mean(0), clock[0])
+
+
+def _reason(run: Forecast, replica: int) -> str:
+    """Why a replica was stopped; a scene of several draws lists them as ``draw 0: ...; draw 1: ...``."""
+    draw, scene = divmod(replica, run.past.n_scenes)
+    if run.n_draws == 1:
+        return run.stopped[scene]
+    start = f"draw {draw}: "
+    return next((part.removeprefix(start) for part in run.stopped[scene].split("; ") if part.startswith(start)), "")
+
+
+def settled_at_all(run: Forecast | Trajectories, settings: Settings) -> bool:
+    """Whether anything is left to measure after what is discarded at the start."""
+    whole = m.replicas(run)
+    return whole.n_frames > 1 and bool(m.alive(_settled(whole, settings)).any())
 
 
 def measure(run: Forecast | Trajectories, reference: Measured | Trajectories | None = None, settings: Settings | None = None) -> Measured:
@@ -156,8 +170,13 @@ def _settled(trajectories: Trajectories, settings: Settings) -> Trajectories:
 
 
 def _target(trajectories: Trajectories, settings: Settings, mean: Estimate) -> float:
+    """What was asked for, else the target of the roll-out's thermostat, else the declared temperature, else the mean."""
     if settings.temperature is not None:
         return settings.temperature
+    thermostat = trajectories.source.get("thermostat")
+    aimed = thermostat.get("temperature_K") if isinstance(thermostat, Mapping) else None
+    if isinstance(aimed, int | float):
+        return float(aimed)
     declared = trajectories.context.get("temperature")
     return mean.value if declared is None else float(declared.double().mean())
 
@@ -199,7 +218,7 @@ def _profiles(trajectories: Trajectories, tracked: Tracked, thin: int, settings:
         found["all"] = m.pair_distances(thinned, None, width, tracked.r_max)
     if tracked.angles.shape[1]:
         found["angles"] = m.angle_distribution(thinned, everywhere(tracked.angles, trajectories))
-    if trajectories.n_frames * trajectories.spacing >= settings.window_fs:
+    if int(m.alive(trajectories).sum(1).max()) * trajectories.spacing >= settings.window_fs:
         found["vdos"] = m.vibrational_density(trajectories, settings.window_fs)
     if trajectories.cell is not None:
         found["msd"] = m.mean_square_displacement(trajectories)

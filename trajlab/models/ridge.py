@@ -7,6 +7,7 @@ map for each sort of site, shared over all lattice translations.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -19,18 +20,20 @@ from trajlab.dynamics.particles import Particles
 from trajlab.metrics.lattice import Lattice
 from trajlab.types import Trajectories
 
-PENALTIES = tuple(10.0**k for k in (-10, -8, -7, -6, -5, -4, -3, -2))
+PENALTIES = tuple(10.0**k for k in range(-8, 3))
+Normal = tuple[Tensor, Tensor, float]  #: Gram matrix of features, their products with the targets, squared norm of the targets
 CHUNK = 8_000_000  #: numbers of features held at a time
 
 
 class Ridge:
     """Ridge regression of (d - v D, v' - v) on aligned positions and velocities, all weighted by sqrt(m).
 
-    ``degree=2`` adds all products of the aligned inputs (molecules only; about 18 N^2 features, one solve). The penalty,
-    relative to the variance of each feature, is chosen on the last fifth of the runs, then the fit is done on all. Predictions
-    keep total momentum. It knows atoms by their place, so their order must be that of the training data.
+    ``degree=2`` adds all products of the aligned inputs (molecules only; about 18 N^2 features, one solve). The penalties of inputs
+    and of products, relative to the variance of each feature, are chosen one after the other on the last fifth of the runs, then
+    the fit is done on all. Predictions keep total momentum. It knows atoms by their place, so their order must be that of the
+    training data.
 
-    After `fit`, ``stride`` (fs) and ``penalty`` are set.
+    After `fit`, ``stride`` (fs) and ``penalty`` (of inputs, of products) are set.
 
     Raises:
         ValueError: the degree is not 1 or 2.
@@ -40,7 +43,7 @@ class Ridge:
         if degree not in (1, 2):
             raise ValueError(f"a ridge of degree {degree} was asked for; there are degree 1 (harmonic) and 2 (all products)")
         self.degree, self.penalties = degree, tuple(penalties)
-        self.stride, self.penalty = float("nan"), float("nan")
+        self.stride, self.penalty = math.nan, (math.nan, math.nan)
 
     def fit(self, trajectories: Trajectories) -> Self:
         """Fit on all pairs of neighbouring frames.
@@ -55,8 +58,12 @@ class Ridge:
         _same_system(self.kind, start)
         self.frame = self._frame(start)
         parts = [_normal_equations(self, start.replace(**s), after.replace(**a)) for s, a in _folds(trajectories, start, after)]
-        self.penalty = _chosen(parts, self.penalties)
-        self.weights = [_solve(g0 + g1, c0 + c1, self.penalty) for (g0, c0, _), (g1, c1, _) in zip(*parts)]
+        linear = 1 + 6 * n
+        first = rest = _chosen(parts, self.penalties, linear)
+        if self.degree == 2:
+            rest = _chosen(parts, self.penalties, linear, first)
+        self.penalty = (first, rest)
+        self.weights = [_solve(g0 + g1, c0 + c1, _penalties(g0, linear, first, rest)) for (g0, c0, _), (g1, c1, _) in zip(*parts)]
         return self
 
     def _frame(self, start: Particles) -> _Molecule | _Crystal:
@@ -252,7 +259,7 @@ def _some(p: Particles, rows: Tensor) -> dict[str, Any]:
             "cell": pick(p.cell), "pbc": pick(p.pbc)}
 
 
-def _normal_equations(ridge: Ridge, start: Particles, after: Particles) -> list[tuple[Tensor, Tensor, float]]:
+def _normal_equations(ridge: Ridge, start: Particles, after: Particles) -> list[Normal]:
     """For each orbit: the Gram matrix of the features, their products with the targets, and the squared norm of the targets."""
     root = start.mass.sqrt()[:, None]
     target = torch.cat([root * (after.x - start.x - start.v * ridge.stride), root * (after.v - start.v) * ridge.stride], 1)
@@ -266,8 +273,8 @@ def _normal_equations(ridge: Ridge, start: Particles, after: Particles) -> list[
     return found
 
 
-def _solve(gram: Tensor, cross: Tensor, penalty: float) -> Tensor | None:
-    """Ridge weights with a penalty relative to the variance of each feature; None where the matrix is not positive."""
+def _solve(gram: Tensor, cross: Tensor, penalty: Tensor) -> Tensor | None:
+    """Ridge weights with a penalty for each feature, relative to its variance; None where the matrix is not positive."""
     scale = gram.diagonal().clamp_min(1e-300).rsqrt()
     scaled = gram * scale[:, None] * scale
     scaled.diagonal().add_(penalty)
@@ -275,16 +282,25 @@ def _solve(gram: Tensor, cross: Tensor, penalty: float) -> Tensor | None:
     return None if int(info) else scale[:, None] * torch.cholesky_solve(scale[:, None] * cross, factor)
 
 
-def _chosen(parts: list[list[tuple[Tensor, Tensor, float]]], penalties: tuple[float, ...]) -> float:
-    """The penalty that predicts the second fold best from the first."""
+def _chosen(parts: list[list[Normal]], penalties: tuple[float, ...], linear: int, given: float | None = None) -> float:
+    """The penalty that predicts the second fold best from the first: of the ``linear`` first features alone, or, where theirs is
+    ``given``, of all others."""
     scores = {}
     for penalty in penalties:
         error = 0.0
         for (gram, cross, _), (held_gram, held_cross, norm) in zip(*parts):
-            w = _solve(gram, cross, penalty)
-            error += float("inf") if w is None else norm - 2 * float((w * held_cross).sum()) + float((w * (held_gram @ w)).sum())
+            n = linear if given is None else len(gram)
+            w = _solve(gram[:n, :n], cross[:n], _penalties(gram[:n], linear, penalty if given is None else given, penalty))
+            error += math.inf if w is None else norm - 2 * float((w * held_cross[:n]).sum()) + float((w * (held_gram[:n, :n] @ w)).sum())
         scores[penalty] = error
     best = min(scores, key=scores.__getitem__)
-    if scores[best] == float("inf"):
+    if scores[best] == math.inf:
         raise ValueError(f"no penalty of {penalties} makes the ridge solvable; pass larger ones, Ridge(penalties=(1e-2, 1.0))")
     return best
+
+
+def _penalties(gram: Tensor, linear: int, first: float, rest: float) -> Tensor:
+    """One penalty a feature: ``first`` for the constant and the inputs, ``rest`` for products."""
+    penalty = torch.full_like(gram[:, 0], rest)
+    penalty[:linear] = first
+    return penalty
