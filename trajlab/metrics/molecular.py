@@ -27,6 +27,7 @@ from trajlab.metrics.structure import (
     by_elements,
     distances,
     first_shell,
+    half_height,
     mean_square_displacement,
     pair_distances,
     radial_distribution,
@@ -37,7 +38,7 @@ from trajlab.metrics.uncertainty import Estimate, blocked_mean, bootstrap
 __all__ = [
     "CanonicalFit", "Compared", "Drift", "Estimate", "Jacobian", "Kinetic", "Lattice", "Profile", "Squares", "alive", "all_pairs",
     "angle_distribution", "blocked_mean", "bond_angles", "bonds", "bootstrap", "by_elements", "canonical_fit", "compare", "distances",
-    "element_temperatures", "energy_drift", "energy_histogram", "first_shell", "folded", "instants", "jacobian", "jacobian_radius",
+    "element_temperatures", "energy_drift", "energy_histogram", "first_shell", "folded", "half_height", "instants", "jacobian", "jacobian_radius",
     "kinetic", "l1", "mean_square_displacement", "nyquist", "overlap", "pair_distances", "peak_shifts", "peaks", "radial_distribution",
     "replicas", "subsampled", "time_blocks", "total_energy", "vibrational_density",
 ]

@@ -12,13 +12,13 @@ from torch import Tensor
 
 
 class Estimate(NamedTuple):
-    """A number and its standard error."""
+    """A number and its standard error, NaN where there is none."""
 
     value: float
     error: float
 
     def __str__(self) -> str:
-        return f"{self.value:.4g} ± {self.error:.2g}"
+        return f"{self.value:.4g}" if math.isnan(self.error) else f"{self.value:.4g} ± {self.error:.2g}"
 
 
 def blocked_mean(series: Float[Tensor, "run time"], alive: Bool[Tensor, "run time"] | None = None) -> Estimate:
