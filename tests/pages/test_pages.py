@@ -17,12 +17,14 @@ from trajlab.cli.main import main
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"])
 BLOCK = re.compile(r"^```(python|console)\n(.*?)^```", re.M | re.S)
-SMALL = [(r"steps=[\d_]+", "steps=12"), (r"--steps \d+", "--steps 12"), (r"\bTrainConfig\(steps=12", "TrainConfig(steps=40"),
-         (r"minutes=[\d.]+", "train=tl.TrainConfig(steps=40)"), (r"--minutes [\d.]+", "--steps 8"),
-         (r"\.run\([\d_]+\)", ".run(8)"), (r"--pairs \d+", "--pairs 4"), (r"(simulate .*) --replicas \d+", r"\1"),
-         (r"--duration [\d.]+", "--duration 0.1"),
-         (r"pairs=[\d_]+", "pairs=4"), (r"replicas=[\d_]+", "replicas=2")]
-SHORT = {"simulate": ["--equilibrate", "20", "--decorrelate", "10", "--replicas", "2"], "fit": ["--batch", "4"]}
+SMALL = [
+    (r"steps=[\d_]+", "steps=12"), (r"--steps \d+", "--steps 12"), (r"\.run\([\d_]+\)", ".run(8)"),
+    (r"TrajCastConfig\(\)", "TrajCastConfig(channels=8, blocks=1)"), (r"\bTrainConfig\(steps=12", "TrainConfig(steps=15"),
+    (r"minutes=[\d.]+", "train=tl.TrainConfig(steps=15)"), (r"--minutes [\d.]+", "--steps 4"),
+    (r"--pairs \d+", "--pairs 4"), (r"(simulate .*) --replicas \d+", r"\1"), (r"--duration [\d.]+", "--duration 0.1"),
+    (r"pairs=[\d_]+", "pairs=4"), (r"replicas=[\d_]+", "replicas=2"),
+]
+SHORT = {"simulate": ["--equilibrate", "20", "--decorrelate", "10", "--replicas", "2"], "fit": ["--batch", "4", "--channels", "8", "--blocks", "1"]}
 UNCHANGED = {"nanotraj.md"}  # has a test of its own
 
 

@@ -50,3 +50,15 @@ def test_same_figure_twice_is_the_same_text(evaluation):
 def test_many_points_stay_small():
     x = np.linspace(0, 1, 200_000)
     assert len(figure(Figure("many", "x", "y", [Curve("a", x, np.sin(40 * x), style="points"), Curve("b", x, np.sin(40 * x))]))) < 800_000
+
+
+def test_the_truth_is_drawn_in_ink_wherever_it_stands():
+    x = np.linspace(0, 1, 5)
+    text = svg(Figure("f", "x", "y", [Curve("model", x, x), Curve("reference", x, 1 - x)]))
+    assert text.index("var(--c1)") < text.index("var(--c0)")
+
+
+def test_large_numbers_have_their_powers_at_the_ticks():
+    x = np.linspace(0, 1, 5)
+    words = " ".join(ET.fromstring(svg(Figure("f", "x", "y", [Curve("a", x, 3e7 * x)]))).itertext())
+    assert "× 10⁷" in words

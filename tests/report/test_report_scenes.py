@@ -20,7 +20,7 @@ def unpack(packed):
 def test_round_trip_to_a_thousandth(evaluation):
     scene = evaluation.scenes[0]
     back = unpack(pack(scene))
-    assert np.abs(back - (scene.frames - scene.frames[0].mean(0))).max() < 1e-3
+    assert np.abs(back - (scene.frames - scene.frames.mean(1, keepdims=True))).max() < 1e-3
 
 
 def test_bonds_of_ethanol_and_none_between_metals(evaluation):
@@ -67,3 +67,16 @@ def test_what_is_not_finite_ends_the_scene(evaluation):
 def test_malformed_scenes_are_refused(evaluation, change, message):
     with pytest.raises(ValueError, match=message):
         pack(replace(evaluation.scenes[0], **change))
+
+
+def test_what_flies_apart_is_shown_until_then(evaluation):
+    frames = evaluation.scenes[0].frames.copy()
+    frames[12:] *= np.exp(np.arange(len(frames) - 12))[:, None, None] * 100
+    packed = pack(replace(evaluation.scenes[0], frames=frames))
+    assert packed["n_frames"] == 12
+    assert packed["scale"] < 1e-3
+    assert "fly apart after frame 12" in packed["note"]
+
+
+def test_one_frame_needs_no_spacing(evaluation):
+    assert pack(replace(evaluation.scenes[0], frames=evaluation.scenes[0].frames[:1], spacing=0.0))["n_frames"] == 1

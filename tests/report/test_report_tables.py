@@ -35,6 +35,13 @@ def test_ragged_table_is_refused():
 
 def test_provenance_folds_nested_values():
     html = provenance({"config": {"channels": 32, "radial": (64, 64)}, "command": "a <b>", "seed": 0, "nothing": None, "flag": True})
-    assert "<details>" in html
+    assert "<details open>" in html
+    assert "<details>" in provenance({"run": {"config": {"channels": 32}}})
     assert "64, 64" in html
     assert "<code>a &lt;b&gt;</code>" in html
+
+
+def test_numbers_written_as_text_stand_with_the_numbers():
+    html = table(Table("T", ["model", "H"], [["a", "0.98 ± 0.02"]]))
+    assert "<td>0.98 ± 0.02</td>" in html
+    assert '<th scope="col">H</th>' in html

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
 from io import StringIO
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from trajlab.evaluate.results import Curve, Figure
+from trajlab.report.tables import number
 
 # matplotlib draws with these placeholder colours; the SVG gets the page's variables in their place.
 _INK, _MUTED, _RULE = "#010101", "#020202", "#030303"
@@ -19,6 +21,7 @@ _PALETTE = [f"#0{i}0a0b" for i in range(8)]
 _VARIABLES = {_INK: "var(--ink)", _MUTED: "var(--muted)", _RULE: "var(--rule)"} | {c: f"var(--c{i})" for i, c in enumerate(_PALETTE)}
 _DASHES = ["-", "-", (0, (5, 1.6)), (0, (1.4, 1.4)), (0, (6, 1.6, 1.4, 1.6)), (0, (3, 1.5)), "-", "--"]  # a second cue beside colour
 _MARKERS = ["o", "s", "^", "D", "v", "P", "X", "o"]
+_TRUTHS = ("reference", "exact", "truth")  # drawn in ink; what is compared with them takes the colours in order
 _MAX_POINTS = 3000
 
 _STYLE: dict[str, Any] = {
@@ -27,7 +30,7 @@ _STYLE: dict[str, Any] = {
     "text.color": _INK, "xtick.color": _MUTED, "ytick.color": _MUTED, "xtick.labelcolor": _INK, "ytick.labelcolor": _INK, "axes.grid": True,
     "grid.color": _RULE, "grid.linewidth": 0.7, "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.8,
     "axes.axisbelow": True, "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none", "legend.frameon": False,
-    "lines.linewidth": 1.7, "path.simplify": True, "path.simplify_threshold": 0.3, "axes.unicode_minus": True,
+    "lines.linewidth": 1.7, "path.simplify": True, "path.simplify_threshold": 0.3, "axes.unicode_minus": True, "axes.formatter.useoffset": False,
 }
 
 
@@ -43,8 +46,7 @@ def svg(result: Figure, index: int = 0) -> str:
         _draw(ax, result)
         ax.set_xlabel(result.xlabel)
         ax.set_ylabel(result.ylabel)
-        if result.logy:
-            ax.set_yscale("log")
+        _scale(ax, result)
         for name, where in result.marks.items():
             ax.axvline(where, color=_MUTED, linewidth=1, linestyle=(0, (2, 2)))
             ax.annotate(name, (where, 1), xycoords=("data", "axes fraction"), xytext=(-3, -2), textcoords="offset points",
@@ -53,6 +55,19 @@ def svg(result: Figure, index: int = 0) -> str:
         text = StringIO()
         canvas.savefig(text, format="svg", bbox_inches="tight", pad_inches=0.03, metadata={"Date": None, "Creator": None, "Title": result.title})
     return _adopt(text.getvalue(), result.title)
+
+
+def _scale(ax: Any, result: Figure) -> None:
+    """A logarithmic axis where it is asked for, powers of ten at the ticks where they are needed, and a flat line not at mid-height."""
+    if result.logy:
+        ax.set_yscale("log")
+        return
+    values = np.concatenate([np.asarray(c.y, dtype=float).ravel() for c in result.curves]) if result.curves else np.zeros(0)
+    top = float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
+    if top and not 1e-3 <= top < 1e5:
+        ax.yaxis.set_major_formatter(lambda value, _: number(float(value)))
+    if top and np.ptp(values) < 1e-9 * top and values[0] > 0:
+        ax.set_ylim(0, 1.05 * top)
 
 
 def _legend(ax: Any, result: Figure) -> None:
@@ -72,7 +87,7 @@ def _axes(index: int) -> Iterator[tuple[Any, Any]]:
     from matplotlib.figure import Figure as Canvas
 
     with mpl.rc_context(_STYLE | {"svg.hashsalt": f"trajlab{index}"}):
-        canvas = Canvas(figsize=(5.6, 3.5), layout="constrained")
+        canvas = Canvas(figsize=(6.2, 4.0))
         FigureCanvasSVG(canvas)
         yield canvas, canvas.add_subplot()
 
@@ -80,7 +95,7 @@ def _axes(index: int) -> Iterator[tuple[Any, Any]]:
 def _draw(ax: Any, result: Figure) -> None:
     bars = [c for c in result.curves if c.style == "bar"]
     names = next((list(map(str, c.x)) for c in result.curves if np.asarray(c.x).dtype.kind in "UO"), None)
-    for i, curve in enumerate(result.curves):
+    for i, curve in zip(_places(result.curves), result.curves):
         x = np.arange(len(curve.x)) if names else np.asarray(curve.x, dtype=float)
         if curve.style == "bar":
             _bar(ax, curve, x, i, bars.index(curve), len(bars))
@@ -89,6 +104,12 @@ def _draw(ax: Any, result: Figure) -> None:
     if names:
         ax.set_xticks(np.arange(len(names)), names)
         ax.grid(axis="x", visible=False)
+
+
+def _places(curves: Sequence[Curve]) -> list[int]:
+    """The place of each curve among colours, dashes and markers; 0 is that of the truth, or of a curve that is alone."""
+    others = itertools.count(1 if len(curves) > 1 else 0)
+    return [0 if c.name.lower().startswith(_TRUTHS) else next(others) for c in curves]
 
 
 def _bar(ax: Any, curve: Curve, x: np.ndarray, i: int, place: int, of: int) -> None:

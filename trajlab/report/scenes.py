@@ -18,7 +18,9 @@ _METALS = {*range(3, 5), *range(11, 14), *range(19, 32), *range(37, 51), *range(
 
 
 def pack(scene: Scene3D, budget: int = BUDGET) -> dict[str, Any]:
-    """What the player needs of a scene: symbols, bonds of the first frame, and coordinates as int16 steps around their centre.
+    """What the player needs of a scene: symbols, bonds of the first frame, and coordinates as int16 steps.
+
+    An open system is shown about the mean of its positions, so that it does not drift out of the picture.
 
     Raises:
         ValueError: shapes disagree, there is no frame or atom, or the spacing is not positive.
@@ -26,13 +28,15 @@ def pack(scene: Scene3D, budget: int = BUDGET) -> dict[str, Any]:
     from ase.data import chemical_symbols
 
     frames = _check(scene)
-    stride = max(1, -(-frames.size * 2 // budget))
-    frames = _near_cell(frames, scene.cell)[::stride]
-    centre = scene.cell.sum(0) / 2 if scene.cell is not None else frames[0].mean(0)
-    offset = frames - centre
-    scale = max(float(np.abs(offset).max()), 1e-6) / 32767
-    data = np.round(offset / scale).astype("<i2").tobytes()
+    centre = scene.cell.sum(0) / 2 if scene.cell is not None else np.zeros(3)
+    whole = _near_cell(frames, scene.cell) - centre if scene.cell is not None else frames - frames.mean(1, keepdims=True)
+    held = _together(whole)
+    stride = max(1, -(-held.size * 2 // budget))
+    frames = held[::stride]
+    scale = max(float(np.abs(frames).max()), 1e-6) / 32767
+    data = np.round(frames / scale).astype("<i2").tobytes()
     note = scene.note + (f" Every {stride}. frame is shown." if stride > 1 else "")
+    note += f" Atoms fly apart after frame {len(held)}; it is shown until then." if len(held) < len(whole) else ""
     return {
         "title": scene.title, "note": note.strip(), "spacing": scene.spacing * stride or 1.0, "n_frames": len(frames), "scale": scale,
         "symbols": [chemical_symbols[int(z)] if 0 < z < len(chemical_symbols) else "X" for z in scene.numbers],
@@ -53,10 +57,15 @@ def _check(scene: Scene3D) -> np.ndarray:
     return frames[: int(bad.argmax())] if bad.any() else frames
 
 
-def _near_cell(frames: np.ndarray, cell: np.ndarray | None) -> np.ndarray:
+def _together(frames: np.ndarray) -> np.ndarray:
+    """The frames until one is ten times as large as the first: what has exploded would leave no room for the rest."""
+    reach = np.abs(frames).max((1, 2))
+    far = reach > 10 * reach[0] + 20
+    return frames[: max(1, int(far.argmax()))] if far.any() else frames
+
+
+def _near_cell(frames: np.ndarray, cell: np.ndarray) -> np.ndarray:
     """Move each atom by the lattice vectors that bring its first frame into the cell; atoms that leave by half a cell are wrapped in every frame."""
-    if cell is None:
-        return frames
     inverse = np.linalg.inv(cell)
     fractional = frames @ inverse
     fractional = fractional - np.floor(fractional[0] + 1e-6)

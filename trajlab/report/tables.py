@@ -37,7 +37,7 @@ def cell(value: float | int | str | bool | None) -> str:
     if isinstance(value, bool):
         return '<td class="yes">yes</td>' if value else '<td class="no">no</td>'
     if isinstance(value, str):
-        return f'<td class="word">{escape(value)}</td>'
+        return f'<td class="word">{escape(value)}</td>' if _has_letters(value) else f"<td>{escape(value)}</td>"
     return f"<td>{number(value)}</td>"
 
 
@@ -59,8 +59,13 @@ def table(result: Table) -> str:
             f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{note}</section>")
 
 
+def _has_letters(text: str) -> bool:
+    """Whether a cell is words, and not numbers written as text such as ``0.98 ± 0.02``."""
+    return any(c.isalpha() for c in text)
+
+
 def _is_words(column: Sequence[Any]) -> bool:
-    return any(isinstance(value, str) for value in column) and not any(isinstance(value, int | float) for value in column)
+    return any(isinstance(value, str) and _has_letters(value) for value in column) and not any(isinstance(value, int | float) for value in column)
 
 
 def _row(row: Sequence[Any]) -> str:
@@ -68,15 +73,16 @@ def _row(row: Sequence[Any]) -> str:
     return f'<th scope="row">{escape(first)}</th>' + "".join(cell(value) for value in row[1:])
 
 
-def provenance(values: Mapping[str, Any]) -> str:
-    """Names and values; nested mappings fold away."""
-    rows = "".join(f"<dt>{escape(str(key).replace('_', ' '))}</dt><dd>{_value(key, value)}</dd>" for key, value in values.items())
+def provenance(values: Mapping[str, Any], depth: int = 0) -> str:
+    """Names and values; mappings within mappings fold away."""
+    rows = "".join(f"<dt>{escape(str(key).replace('_', ' '))}</dt><dd>{_value(key, value, depth)}</dd>" for key, value in values.items())
     return f"<dl>{rows}</dl>"
 
 
-def _value(key: str, value: Any) -> str:
+def _value(key: str, value: Any, depth: int) -> str:
     if isinstance(value, Mapping):
-        return f"<details><summary>{len(value)} entries</summary>{provenance(value)}</details>" if value else "–"
+        opened = " open" if depth == 0 and len(value) <= 20 else ""
+        return f"<details{opened}><summary>{len(value)} entries</summary>{provenance(value, depth + 1)}</details>" if value else "–"
     if value is None or value == "":
         return "–"
     if isinstance(value, bool):
