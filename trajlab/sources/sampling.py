@@ -32,7 +32,7 @@ def replicate(p: Particles, copies: int) -> Particles:
     return Particles(tile(p.x), tile(p.v), tile(p.mass), tile(p.kind), scene, p.n_scenes * copies, tile(p.cell), tile(p.pbc))
 
 
-def equilibrated(potential: Potential, start: Particles, recipe: MDRecipe, generator: torch.Generator) -> Particles:
+def equilibrated(potential: Potential, start: Particles, recipe: MDRecipe, generator: torch.Generator, *, quiet: bool = True) -> Particles:
     """``recipe.replicas`` canonical replicas of one system, from rest at ``start``, by strong Langevin friction.
 
     Raises:
@@ -41,7 +41,8 @@ def equilibrated(potential: Potential, start: Particles, recipe: MDRecipe, gener
     _accept(potential, start)
     p = replicate(start, recipe.replicas)
     watch, forces = BondWatch(p), None
-    for steps in _chunks(round(recipe.equilibrate / recipe.dt), recipe.steps):
+    chunks = _chunks(round(recipe.equilibrate / recipe.dt), recipe.steps)
+    for steps in progress(chunks, f"equilibration of {recipe.system}", quiet):
         p, forces, _ = baoab(p, potential, recipe.dt, steps, temperature=recipe.temperature, friction=recipe.friction,
                              generator=generator, forces=forces)
         watch(p, "equilibration")
@@ -79,7 +80,7 @@ def _rounds(potential: Potential, start: Particles, recipe: MDRecipe, generator:
     """A segment of every replica, and when it began."""
     watch = BondWatch(replicate(start, recipe.replicas))
     rounds, wait, clock = -(-recipe.pairs // recipe.replicas), round(recipe.decorrelate / recipe.dt), recipe.equilibrate
-    p, forces = equilibrated(potential, start, recipe, generator), None
+    p, forces = equilibrated(potential, start, recipe, generator, quiet=quiet), None
     for k in progress(range(rounds), f"NVE segments of {recipe.system}", quiet):
         p, forces, _ = baoab(p, potential, recipe.dt, wait, temperature=recipe.temperature, friction=recipe.friction,
                              generator=generator, forces=forces)

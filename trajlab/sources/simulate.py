@@ -84,7 +84,7 @@ def simulate_long(recipe: MDRecipe | str, duration: float, *, thermostat: Thermo
     recipe = _changed(recipe, changes)
     potential, start = build(recipe, folder)
     thermostat = thermostat or Langevin(recipe.temperature, 50 * recipe.stride)
-    p = equilibrated(potential, start, recipe, torch.Generator().manual_seed(recipe.seed + 1))
+    p = equilibrated(potential, start, recipe, torch.Generator().manual_seed(recipe.seed + 1), quiet=quiet)
     return nvt_trajectory(potential, p, thermostat, recipe, max(1, round(duration / recipe.stride)), quiet=quiet)
 
 
