@@ -39,8 +39,9 @@ def small(code: str) -> str:
     return code
 
 
+@pytest.mark.usefixtures("workplace")
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p) and p.name not in UNCHANGED], ids=lambda p: str(p.relative_to(ROOT)))
-def test_page_runs(page, workplace, capsys):  # noqa: ARG001
+def test_page_runs(page, capsys):
     space: dict = {"__name__": "page"}
     for language, code, line in blocks(page):
         code = small(code)
@@ -72,7 +73,7 @@ def test_every_method_has_a_card():
     assert not [name for name in models.TABLE if not (ROOT / "docs" / "methods" / f"{name}.md").is_file()]
 
 
-def test_nanotraj_is_short_and_beats_ballistic_motion(capsys, workplace):  # noqa: ARG001
+def test_nanotraj_is_short_and_beats_ballistic_motion(capsys):
     page = ROOT / "docs" / "nanotraj.md"
     (_, code, _), = blocks(page)
     assert sum(bool(line.strip()) for line in code.splitlines()) <= 60

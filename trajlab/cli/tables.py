@@ -65,6 +65,7 @@ def groups() -> dict[str, dict[str, str]]:
 
     return {
         "methods": {name: summary(target) for name, target in models.TABLE.items()},
-        "sources": {name: setting(target) for name, target in sources.TABLE.items()},
+        "sources": {name: setting(target) for name, target in sources.TABLE.items() if name != "xtb"}
+        | {"xtb:MOLECULE": "any molecule by name or file, forces from GFN2-xTB"},
         "commands": {name: what for name, (_, what) in TABLE.items()},
     }
