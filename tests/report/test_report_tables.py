@@ -45,3 +45,9 @@ def test_numbers_written_as_text_stand_with_the_numbers():
     html = table(Table("T", ["model", "H"], [["a", "0.98 ± 0.02"]]))
     assert "<td>0.98 ± 0.02</td>" in html
     assert '<th scope="col">H</th>' in html
+
+
+def test_columns_in_which_nothing_stands_are_left_out():
+    html = table(Table("T", ["model", "empty", "full"], [["a", None, 1.0], ["b", None, None]]))
+    assert "empty" not in html
+    assert "full" in html

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from html import escape
 from typing import Any
 
@@ -41,8 +42,8 @@ def cell(value: float | int | str | bool | None) -> str:
     return f"<td>{number(value)}</td>"
 
 
-def table(result: Table) -> str:
-    """A card with the table, its title above and its note below.
+def filled(result: Table) -> Table:
+    """The table without columns in which nothing stands.
 
     Raises:
         ValueError: a row is not as long as the header.
@@ -50,6 +51,17 @@ def table(result: Table) -> str:
     for row in result.rows:
         if len(row) != len(result.columns):
             raise ValueError(f"table {result.title!r} has {len(result.columns)} columns, but a row has {len(row)} cells: {list(row)}")
+    kept = [j for j in range(len(result.columns)) if not result.rows or any(row[j] is not None for row in result.rows)]
+    return replace(result, columns=[result.columns[j] for j in kept], rows=[[row[j] for j in kept] for row in result.rows])
+
+
+def table(result: Table) -> str:
+    """A card with the table, its title above and its note below.
+
+    Raises:
+        ValueError: a row is not as long as the header.
+    """
+    result = filled(result)
     words = [_is_words([row[j] for row in result.rows]) for j in range(len(result.columns))]
     head = "".join(f'<th scope="col"{" class=word" if w else ""}>{escape(c)}</th>' for c, w in zip(result.columns, words))
     body = "".join(f"<tr>{_row(row)}</tr>" for row in result.rows)
