@@ -13,8 +13,8 @@ from torch.testing import assert_close
 from trajlab.data.graphs import neighbours
 from trajlab.nets.neighbourhood import Neighbourhood, Slots
 from trajlab.nets.polar import PolarNet
-from trajlab.nets.radial import SILU_SECOND_MOMENT, TANH_SECOND_MOMENT, BesselBasis, gaussian_speed_basis, polynomial_cutoff
-from trajlab.nets.tensor_product import blocks, coupling, harmonics, paths, pool, reached
+from trajlab.nets.radial import SILU_SECOND_MOMENT, TANH_SECOND_MOMENT, BesselBasis, Scaled, gaussian_speed_basis, polynomial_cutoff
+from trajlab.nets.tensor_product import blocks, coupling, harmonics, messages, paths, pool, reached
 from trajlab.nets.trajcast import TrajCastNet
 
 
@@ -130,3 +130,24 @@ def test_a_neighbour_leaves_smoothly(make):
         slots = Slots(torch.tensor([[1], [0]]), torch.ones(2, 1))
         outs.append(net(torch.zeros(2, dtype=torch.long), v, Neighbourhood.of(x, slots, 3.0, torch.float64), torch.ones(2, dtype=torch.float64)))
     assert_close(outs[0], outs[1], rtol=1e-5, atol=1e-6)
+
+
+def test_messages_have_the_gradients_of_their_definition(generator):
+    """Gradients in senders, weights and coupling blocks against finite differences, with a sender used twice and a plain sum."""
+    draw = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64, requires_grad=True)  # noqa: E731
+    senders = [draw(2, 1, 3, 2), draw(2, 3, 3, 2)]
+    weights = [draw(2, 3, 2) for _ in range(4)]
+    blocks_ = [draw(2, 3, 3), None, draw(2, 1, 9), None]
+
+    def run(*tensors):
+        parts = [*tensors[6:7], None, *tensors[7:8], None]
+        return tuple(messages(tensors[:2], (0, 0, 1, 1), tensors[2:6], parts))
+
+    assert torch.autograd.gradcheck(run, [*senders, *weights, *(b for b in blocks_ if b is not None)])
+
+
+def test_frozen_weights_follow_a_change_in_place():
+    layer = Scaled(torch.ones(2, 2), 0.5).requires_grad_(False)
+    assert float(layer().sum()) == 2.0
+    layer.value.fill_(3.0)
+    assert float(layer().sum()) == 6.0

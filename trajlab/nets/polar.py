@@ -17,6 +17,7 @@ from torch.nn.functional import silu
 
 from trajlab.nets.neighbourhood import Neighbourhood
 from trajlab.nets.radial import BesselBasis, polynomial_cutoff
+from trajlab.nets.tensor_product import messages
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,12 +50,12 @@ class PolarBlock(nn.Module):
     def forward(self, s: Tensor, vectors: Tensor, v: Tensor, edge: Edges) -> tuple[Tensor, Tensor]:
         nodes, channels = s.shape
         weights = self.vector_weights(edge.features)
-        from_scalars = self.scalar_weights(edge.features) * edge.hood.gather(self.send(s))
-        from_vectors = (weights[:, None] * edge.hood.gather_components(vectors)).reshape(nodes, -1, channels)
-        one = torch.bmm(edge.scalar_rows, from_scalars)  # rows: 1; r^; u
+        senders = [edge.hood.gather(self.send(s))[:, None], edge.hood.gather_components(vectors)]
+        # rows of the first: 1; r^; u. Of the second: r^; u; identity; r^ r^T
+        one, two = messages(senders, (0, 1), [self.scalar_weights(edge.features), weights], [edge.scalar_rows, edge.vector_rows])
         # what is summed is w (V_j - V_i); the second part needs no product a slot, since V_i can be taken out of the sum
         own = torch.bmm(edge.vector_rows.view(nodes, 24, -1), weights).view(nodes, 8, 3, channels)
-        two = torch.bmm(edge.vector_rows, from_vectors) - (own * vectors[:, None]).sum(2)  # rows: r^; u; identity; r^ r^T
+        two = two - (own * vectors[:, None]).sum(2)
         gathered = torch.cat([vectors, one[:, 1:4], one[:, 4:7], two[:, 2:5], two[:, 5:8]], dim=-1)
         left, right, moved = self.mix(gathered).chunk(3, dim=-1)
         invariants = [s, one[:, 0], two[:, 0], two[:, 1], (left * right).sum(1), (left * v[..., None]).sum(1), (vectors * left).sum(1)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -48,6 +49,26 @@ def gaussian_speed_basis(speed: Float[Tensor, "node"], top: float, size: int = 8
     return torch.exp(-(((speed[:, None] - centres) / h) ** 2)) * (math.sqrt(size) / 1.12)
 
 
+class Scaled(nn.Module):
+    """A parameter that is used multiplied by a fixed scale, as e3nn normalises its weights: unit variance stored, 1/sqrt(fan-in) applied.
+
+    Frozen, the product is made once and kept.
+    """
+
+    def __init__(self, value: Tensor, scale: float) -> None:
+        super().__init__()
+        self.value, self.scale = nn.Parameter(value), scale
+        self._kept: tuple[Any, Tensor] | None = None
+
+    def forward(self) -> Tensor:
+        if self.value.requires_grad:
+            return self.value * self.scale
+        state = (self.value.data_ptr(), self.value._version, self.value.dtype, self.value.device)
+        if self._kept is None or self._kept[0] != state:
+            self._kept = state, self.value * self.scale
+        return self._kept[1]
+
+
 class WeightNet(nn.Module):
     """A perceptron without biases whose weights are divided by the root of their fan-in and whose SiLU has unit second moment.
 
@@ -57,16 +78,14 @@ class WeightNet(nn.Module):
 
     def __init__(self, sizes: Sequence[int], outputs: Sequence[int]) -> None:
         super().__init__()
-        self.layers = nn.ParameterList([torch.randn(a, b) for a, b in pairwise(sizes)])
         self.outputs = tuple(outputs)
-        self.last = nn.Parameter(torch.randn(sizes[-1], sum(outputs)))
+        # the constant of the activation before is folded into the weight: a small product instead of a pass over all edges
+        scales = [(SILU_SECOND_MOMENT if k else 1.0) / math.sqrt(size) for k, size in enumerate(sizes)]
+        self.layers = nn.ModuleList([Scaled(torch.randn(a, b), scale) for (a, b), scale in zip(pairwise(sizes), scales[:-1], strict=True)])
+        self.last = Scaled(torch.randn(sizes[-1], sum(outputs)), scales[-1])
 
     def forward(self, x: Float[Tensor, "... basis"]) -> list[Float[Tensor, "... out"]]:
         flat = x.reshape(-1, x.shape[-1])
-        scale = 1.0
-        for weight in self.layers:
-            # the constant of the activation before is folded into the weight: a small product instead of a pass over all edges
-            flat = torch.nn.functional.silu(flat @ (weight * (scale / math.sqrt(weight.shape[0]))))
-            scale = SILU_SECOND_MOMENT
-        last = self.last * (scale / math.sqrt(self.last.shape[0]))
-        return [(flat @ part).view(*x.shape[:-1], -1) for part in last.split(self.outputs, dim=1)]
+        for layer in self.layers:
+            flat = torch.nn.functional.silu(flat @ layer())
+        return [(flat @ part).view(*x.shape[:-1], -1) for part in self.last().split(self.outputs, dim=1)]

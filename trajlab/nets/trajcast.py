@@ -13,16 +13,14 @@ their parameters to ours is a reordering.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from trajlab.nets.neighbourhood import Neighbourhood
-from trajlab.nets.radial import SILU_SECOND_MOMENT, TANH_SECOND_MOMENT, BesselBasis, WeightNet, gaussian_speed_basis
-from trajlab.nets.tensor_product import Features, Path, blocks, coupling, harmonics, paths, pool, reached
+from trajlab.nets.radial import SILU_SECOND_MOMENT, TANH_SECOND_MOMENT, BesselBasis, Scaled, WeightNet, gaussian_speed_basis
+from trajlab.nets.tensor_product import Features, Path, blocks, coupling, harmonics, messages, paths, reached
 
 
 class Contraction(nn.Module):
@@ -36,10 +34,10 @@ class Contraction(nn.Module):
         self.table, self.channels = table, channels
         self.parities = reached(table, l_max) if wanted is None else tuple(map(min, reached(table, l_max), wanted))
         self.inputs = {(l3, odd): self._inputs(l3, odd) for l3 in range(l_max + 1) for odd in range(self.parities[l3])}
-        self.weights = nn.ParameterDict()
+        self.weights = nn.ModuleDict()
         for (l3, odd), found in self.inputs.items():
             outputs = channels + (extra if (l3, odd) == (0, 0) else 0)
-            self.weights[f"{l3}{'no'[odd]}"] = nn.Parameter(torch.randn(len(found) * channels, outputs))
+            self.weights[f"{l3}{'no'[odd]}"] = Scaled(torch.randn(len(found) * channels, outputs), (len(found) * channels) ** -0.5)
 
     def _inputs(self, l3: int, odd: int) -> list[tuple[int, int]]:
         """(path, block of channels) that end in rotation order ``l3`` with natural (0) or unnatural (1) parity."""
@@ -56,8 +54,7 @@ class Contraction(nn.Module):
             parts = []
             for odd in range(count):
                 columns = [products[n][..., b * c : (b + 1) * c] for n, b in self.inputs[l3, odd]]
-                weight = self.weights[f"{l3}{'no'[odd]}"]
-                parts.append(torch.cat(columns, dim=-1) @ (weight * len(weight) ** -0.5))
+                parts.append(torch.cat(columns, dim=-1) @ self.weights[f"{l3}{'no'[odd]}"]())
             out.append(parts[0] if count == 1 else torch.cat(parts, dim=-1))
         return out
 
@@ -76,31 +73,28 @@ class TrajCastBlock(nn.Module):
         self.parities = reached(self.speed_paths, l_max)
         self.gates = channels * sum(self.parities[1:])
         self.linear = Contraction(self.speed_paths, channels, l_max, extra=self.gates)
-        self.skip = nn.ParameterDict()
+        self.skip = nn.ModuleDict()
         for l in range(min(len(parities), l_max + 1)):  # noqa: E741
             for odd in range(min(parities[l], self.parities[l])):
-                self.skip[f"{l}{'no'[odd]}"] = nn.Parameter(torch.randn(species, channels, channels))
+                self.skip[f"{l}{'no'[odd]}"] = Scaled(torch.randn(species, channels, channels), (2 * channels) ** -0.5)
 
     def forward(self, h: Features, species: Tensor, radial: Tensor, speed: Tensor, hood: Neighbourhood,
                 edge_blocks: dict, speed_blocks: dict, inverse_neighbours: Tensor) -> Features:
         pooled = self._messages(h, radial, hood, edge_blocks)
-        messages = self.contract([part * inverse_neighbours for part in pooled])
-        update = self._gate(self.linear(self._conditioned(messages, speed, speed_blocks)))
+        contracted = self.contract([part * inverse_neighbours for part in pooled])
+        update = self._gate(self.linear(self._conditioned(contracted, speed, speed_blocks)))
         return [self._skipped(l, h, new, species) for l, new in enumerate(update)]  # noqa: E741
 
     def _messages(self, h: Features, radial: Tensor, hood: Neighbourhood, edge_blocks: dict) -> list[Tensor]:
         senders = [hood.gather_components(part) for part in h]
-        weights = self.edge_net(radial)
-        return [
-            pool(weight[:, None] * senders[path.l1], edge_blocks.get((path.l1, path.l2, path.l3)))
-            for path, weight in zip(self.edge_paths, weights, strict=True)
-        ]
+        couplings = [edge_blocks.get((path.l1, path.l2, path.l3)) for path in self.edge_paths]
+        return messages(senders, tuple(path.l1 for path in self.edge_paths), self.edge_net(radial), couplings)
 
-    def _conditioned(self, messages: Features, speed: Tensor, speed_blocks: dict) -> list[Tensor]:
+    def _conditioned(self, h: Features, speed: Tensor, speed_blocks: dict) -> list[Tensor]:
         out = []
         for path, weight in zip(self.speed_paths, self.speed_net(speed), strict=True):
             block = speed_blocks.get((path.l1, path.l2, path.l3))
-            value = messages[path.l1] if block is None else torch.bmm(block, messages[path.l1])
+            value = h[path.l1] if block is None else torch.bmm(block, h[path.l1])
             out.append(value * weight[:, None])
         return out
 
@@ -122,7 +116,7 @@ class TrajCastBlock(nn.Module):
             fresh = new[..., odd * c : (odd + 1) * c] * half
             name = f"{l}{'no'[odd]}"
             if name in self.skip:
-                weight = (self.skip[name] * (half * c**-0.5)).index_select(0, species)
+                weight = self.skip[name]().index_select(0, species)
                 fresh = torch.baddbmm(fresh, h[l][..., odd * c : (odd + 1) * c], weight)
             parts.append(fresh)
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
@@ -136,9 +130,9 @@ class TrajCastNet(nn.Module):
         super().__init__()
         self.l_max, self.channels, self.species, self.speed_max = l_max, channels, species, speed_max
         self.basis = BesselBasis(cutoff, bessel)
-        self.speed_mix = nn.Parameter(torch.randn(species, speed_functions, speed_functions))
-        self.first = nn.ParameterList([torch.randn(species + speed_functions, channels)])
-        self.first.extend([torch.randn(1, channels) for _ in range(l_max)])
+        self.speed_mix = Scaled(torch.randn(species, speed_functions, speed_functions), speed_functions**-0.5)
+        self.first = Scaled(torch.randn(species + speed_functions, channels), (species + speed_functions) ** -0.5)
+        self.spread = nn.ParameterList([torch.randn(1, channels) for _ in range(l_max)])
         self.register_buffer("inverse_neighbours", torch.tensor(1.0 / neighbours))
         parities: tuple[int, ...] = (1,) * (l_max + 1)
         self.blocks = nn.ModuleList()
@@ -150,8 +144,9 @@ class TrajCastNet(nn.Module):
             key = (path.l1, path.l2, path.l3)
             self.couplings[key] = "coupling_{}{}{}".format(*key)
             self.register_buffer(self.couplings[key], coupling(*key).float(), persistent=False)
-        self.compress = nn.Parameter(torch.randn(channels, max(channels // 4, 1)))
-        self.out = nn.Parameter(torch.randn(max(channels // 4, 1), 2))
+        few = max(channels // 4, 1)
+        self.compress = Scaled(torch.randn(channels, few), channels**-0.5)
+        self.out = Scaled(torch.randn(few, 2), few**-0.5)
 
     def forward(
         self, species: Int[Tensor, "node"], v: Float[Tensor, "node 3"], hood: Neighbourhood, stride: Float[Tensor, "node"] | None = None
@@ -159,13 +154,12 @@ class TrajCastNet(nn.Module):
         """``v`` in Angstrom/fs; ``stride`` is not used (one model a stride, as published)."""
         del stride
         radial = self.basis(hood.length) * hood.mask[..., None]
-        basis = gaussian_speed_basis(torch.linalg.vector_norm(v, dim=-1), self.speed_max, self.speed_mix.shape[1])
-        mix = self.speed_mix.index_select(0, species) * basis.shape[1] ** -0.5
-        speed = torch.bmm(basis[:, None], mix)[:, 0]
+        basis = gaussian_speed_basis(torch.linalg.vector_norm(v, dim=-1), self.speed_max, self.speed_mix.value.shape[1])
+        speed = torch.bmm(basis[:, None], self.speed_mix().index_select(0, species))[:, 0]
         sphere = harmonics(v, self.l_max)
         one_hot = torch.nn.functional.one_hot(species, self.species).to(v)
-        scalars = torch.cat([one_hot, speed], dim=-1) @ (self.first[0] * len(self.first[0]) ** -0.5)
-        h: Features = [scalars[:, None], *(sphere[k][..., None] * self.first[k] for k in range(1, self.l_max + 1))]
+        scalars = torch.cat([one_hot, speed], dim=-1) @ self.first()
+        h: Features = [scalars[:, None], *(part[..., None] * spread for part, spread in zip(sphere[1:], self.spread, strict=True))]
         edge_sphere = harmonics(hood.unit, self.l_max, normalise=self.l_max > 1)
         every = self.blocks[-1].edge_paths + self.blocks[-1].speed_paths
         couplings = {key: getattr(self, name) for key, name in self.couplings.items()}
@@ -173,5 +167,5 @@ class TrajCastNet(nn.Module):
         speed_blocks = blocks(every, [part[:, None] for part in sphere], couplings)
         for block in self.blocks:
             h = block(h, species, radial, speed, hood, edge_blocks, speed_blocks, self.inverse_neighbours)
-        out = h[1][..., : self.channels] @ (self.compress * self.channels**-0.5) @ (self.out * math.sqrt(1 / len(self.out)))
+        out = h[1][..., : self.channels] @ self.compress() @ self.out()
         return out.transpose(1, 2)
