@@ -62,3 +62,13 @@ def test_large_numbers_have_their_powers_at_the_ticks():
     x = np.linspace(0, 1, 5)
     words = " ".join(ET.fromstring(svg(Figure("f", "x", "y", [Curve("a", x, 3e7 * x)]))).itertext())
     assert "× 10⁷" in words
+
+
+@pytest.mark.parametrize("style", ["bar", "points"])
+def test_several_runs_over_words_stand_side_by_side(style):
+    names = np.array(["H", "C"])
+    curves = [Curve(who, names, np.array([1.0, 2.0]), np.array([0.1, 0.1]), style) for who in ("reference", "a", "b")]
+    text = svg(Figure("f", "element", "y", curves))
+    assert all(f"var(--c{i})" in text for i in range(3))
+    places = set(re.findall(r'<use xlink:href="#\w+" x="([\d.]+)"', text))
+    assert style == "bar" or len(places) > 6

@@ -88,14 +88,12 @@ def kinetic_figure(runs: Mapping[str, m.Kinetic], target: float) -> Figure:
 def element_figure(runs: Mapping[str, Measured]) -> Figure:
     """Temperature of each element over the target, with standard errors."""
     symbols = list(next(iter(runs.values())).elements)
-    place = np.arange(len(symbols), dtype=float)
     curves = []
-    for k, (name, measured) in enumerate(runs.items()):
+    for name, measured in runs.items():
         value = np.array([measured.elements[s].value / measured.target for s in symbols])
         error = np.array([measured.elements[s].error / measured.target for s in symbols])
-        curves.append(Curve(name, place + 0.1 * k, value, error, "points"))
-    names = ", ".join(f"{k} = {s}" for k, s in enumerate(symbols))
-    return Figure("Temperature by element", f"element: {names}", "kinetic energy / canonical", curves,
+        curves.append(Curve(name, np.array(symbols), value, error, "points"))
+    return Figure("Temperature by element", "element", "kinetic energy / canonical", curves,
                   note="Canonical expectation with the removed degrees of freedom shared by mass and geometry; 1 is equipartition.")
 
 
@@ -116,14 +114,17 @@ def stability_figure(runs: Mapping[str, Measured]) -> Figure:
     return Figure("Stability", "time, ps", "share of systems still running", curves)
 
 
-def structure_scene(trajectories: Trajectories, title: str, frames: int = 200) -> Scene3D:
-    """A playable scene of the first system, about its centre of mass in open space."""
-    first = trajectories.scenes([0])
-    seen = m.alive(first)[0].nonzero().flatten()
-    every = max(1, len(seen) // frames)
-    kept = first.frames(seen[::every][:frames])
+def structure_scenes(trajectories: Trajectories, title: str, replicas: int = 3) -> list[Scene3D]:
+    """The first systems, playable from their start, as many frames in a row as 250 kB hold."""
+    shown = trajectories.scenes(slice(0, replicas))
+    return [_scene(shown.scenes([k]), f"{title}, replica {k}" if shown.n_scenes > 1 else title) for k in range(shown.n_scenes)]
+
+
+def _scene(one: Trajectories, title: str, most: int = 250_000) -> Scene3D:
+    seen = m.alive(one)[0].nonzero().flatten()[: max(1, most // (6 * one.n_nodes))]
+    kept = one.frames(seen)
     x = kept.x.double()
-    x = x - x.mean(0, keepdim=True) if first.cell is None else x
-    cell = None if first.cell is None else numbers(first.cell[0].double())
-    spacing = first.spacing * every if first.n_frames > 1 else 0.0
-    return Scene3D(title, numbers(first.kind), numbers(x.transpose(0, 1)), spacing, cell)
+    x = x - x.mean(0, keepdim=True) if one.cell is None else x
+    cell = None if one.cell is None else numbers(one.cell[0].double())
+    note = "" if len(seen) == one.n_frames else f"The first {len(seen)} of {one.n_frames} frames."
+    return Scene3D(title, numbers(one.kind), numbers(x.transpose(0, 1)), one.spacing if one.n_frames > 1 else 0.0, cell, note)

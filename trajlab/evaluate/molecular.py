@@ -68,8 +68,7 @@ def judge(
         runs[name] = replace(runs[name], drift=drift)
     tables = rollout_tables(runs, theirs, settings) + _model_tables(evidence)
     pictures = draw.rollout_figures(runs, theirs, whole.spacing) + _model_figures(evidence)
-    scenes = [draw.structure_scene(whole, name)]
-    scenes += [] if reference is None else [draw.structure_scene(reference, "reference")]
+    scenes = draw.structure_scenes(whole, name) + ([] if reference is None else draw.structure_scenes(reference, "reference"))
     return Evaluation(title or f"{name}: {_formula(whole)}", _summary(name, runs[name], reference is not None), tables, pictures, scenes,
                       _provenance(forecast, reference))
 

@@ -13,7 +13,7 @@ import torch
 
 import trajlab
 from trajlab.evaluate.bars import as_text, bar_table, missed
-from trajlab.evaluate.figures import drift_figure, rollout_figures, structure_scene
+from trajlab.evaluate.figures import drift_figure, rollout_figures, structure_scenes
 from trajlab.evaluate.onestep import OneStep, horizon, one_step_errors, one_step_table, parity
 from trajlab.evaluate.results import Evaluation, Figure, Scene3D, Table
 from trajlab.evaluate.rollout_tables import rollout_tables
@@ -165,11 +165,11 @@ def _summary(suite: Suite, lost: list[str]) -> str:
 
 
 def _scenes(suite: Suite) -> list[Scene3D]:
-    scenes = [structure_scene(suite.reference("Langevin"), "reference, Langevin")]
+    scenes = structure_scenes(suite.reference("Langevin"), "reference, Langevin", 1)
     for name in suite.models:
         run = suite.rolled(name, "Langevin")
         if run is not None:
-            scenes.append(structure_scene(m.replicas(run), f"{name}, Langevin"))
+            scenes += structure_scenes(m.replicas(run), f"{name}, Langevin", 2)
     return scenes
 
 

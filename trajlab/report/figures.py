@@ -93,17 +93,23 @@ def _axes(index: int) -> Iterator[tuple[Any, Any]]:
 
 
 def _draw(ax: Any, result: Figure) -> None:
-    bars = [c for c in result.curves if c.style == "bar"]
+    bars = [id(c) for c in result.curves if c.style == "bar"]
     names = next((list(map(str, c.x)) for c in result.curves if np.asarray(c.x).dtype.kind in "UO"), None)
     for i, curve in zip(_places(result.curves), result.curves):
-        x = np.arange(len(curve.x)) if names else np.asarray(curve.x, dtype=float)
+        x = np.arange(len(curve.x)) + _dodge(result, curve) if names else np.asarray(curve.x, dtype=float)
         if curve.style == "bar":
-            _bar(ax, curve, x, i, bars.index(curve), len(bars))
+            _bar(ax, curve, x, i, bars.index(id(curve)), len(bars))
         else:
             _line(ax, curve, x, i)
     if names:
         ax.set_xticks(np.arange(len(names)), names)
         ax.grid(axis="x", visible=False)
+
+
+def _dodge(result: Figure, curve: Curve) -> float:
+    """How far the points of a curve stand beside the word on the axis, so that error bars do not cover each other."""
+    points = [id(c) for c in result.curves if c.style == "points"]
+    return 0.12 * (points.index(id(curve)) - (len(points) - 1) / 2) if id(curve) in points else 0.0
 
 
 def _places(curves: Sequence[Curve]) -> list[int]:
