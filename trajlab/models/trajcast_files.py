@@ -30,7 +30,8 @@ def save(model: TrajCast, folder: str | Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     record = {
         "method": "trajcast", "version": trajlab.__version__, "config": asdict(model.config), "elements": list(step.elements),
-        "strides": list(step.strides), "stride": model.stride, "limits": model.limits.to_dict() if model.limits is not None else None,
+        "strides": list(step.strides), "neighbours": step.neighbours, "stride": model.stride,
+        "limits": model.limits.to_dict() if model.limits is not None else None,
         "about": model.about,
     }
     weights = {name: value.detach().cpu().contiguous() for name, value in step.state_dict().items()}
@@ -60,7 +61,7 @@ def load(cls: type[Model], folder: str | Path, device: torch.device | str) -> Mo
         raise ValueError(unknown(f"setting of TrajCast (in {folder}/model.json)", strange[0], known))
     raw = {k: tuple(v) if isinstance(v, list) else v for k, v in record["config"].items()}
     model = cls(TrajCastConfig(**raw))
-    step = TrajCastStep(model.config, tuple(record["elements"]), tuple(record["strides"]), 1.0)
+    step = TrajCastStep(model.config, tuple(record["elements"]), tuple(record["strides"]), record["neighbours"])
     step.load_state_dict(load_file(str(folder / "model.safetensors")))
     model.step = step.to(device).eval().requires_grad_(False)
     model.stride, model.about = record["stride"], record["about"]

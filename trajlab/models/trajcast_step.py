@@ -39,7 +39,7 @@ class TrajCastStep(nn.Module):
 
     def __init__(self, config: TrajCastConfig, elements: tuple[int, ...], strides: tuple[float, ...], neighbours: float) -> None:
         super().__init__()
-        self.config, self.elements, self.strides = config, tuple(elements), tuple(strides)
+        self.config, self.elements, self.strides, self.neighbours = config, tuple(elements), tuple(strides), float(neighbours)
         self.dtype = getattr(torch, config.dtype)
         self.net = build_net(config, len(elements), neighbours).to(self.dtype)
         lookup = torch.full((HEAVIEST + 1,), -1, dtype=torch.long)

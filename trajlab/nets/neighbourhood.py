@@ -7,7 +7,7 @@ component]`` is written but the factor that the product reads. Slots beyond a no
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float, Int
@@ -50,12 +50,14 @@ class Neighbourhood:
         mask: 1 where there is a neighbour within the cutoff, else 0, ``[node slot]``.
         unit: unit vectors from the node to the neighbour, ``[node slot 3]``.
         length: distances, ``[node slot]``.
+        rows: kept indices of features with so many components.
     """
 
     sender: Int[Tensor, "node slot"]
     mask: Float[Tensor, "node slot"]
     unit: Float[Tensor, "node slot 3"]
     length: Float[Tensor, "node slot"]
+    rows: dict[int, Tensor] = field(default_factory=dict)
 
     @classmethod
     def of(cls, x: Tensor, slots: Slots, cutoff: float, dtype: torch.dtype = torch.float32) -> Neighbourhood:
@@ -82,6 +84,8 @@ class Neighbourhood:
         nodes, components, channels = value.shape
         if components == 1:
             return self.gather(value[:, 0])[:, None]
-        rows = self.sender[:, None] * components + torch.arange(components, device=value.device)[:, None]
-        picked = value.reshape(nodes * components, channels).index_select(0, rows.reshape(-1))
+        if components not in self.rows:  # the same in every block of a net
+            rows = self.sender[:, None] * components + torch.arange(components, device=value.device)[:, None]
+            self.rows[components] = rows.reshape(-1)
+        picked = value.reshape(nodes * components, channels).index_select(0, self.rows[components])
         return picked.view(nodes, components, -1, channels)

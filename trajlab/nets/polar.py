@@ -68,8 +68,7 @@ class EdgeNet(nn.Module):
 
     def __init__(self, species: int, cutoff: float, bessel: int, width: int, neighbours: float) -> None:
         super().__init__()
-        self.cutoff = cutoff
-        self.register_buffer("scale", torch.tensor(neighbours**-0.5))
+        self.cutoff, self.scale = cutoff, neighbours**-0.5
         self.basis = BesselBasis(cutoff, bessel)
         self.first = nn.Linear(bessel + 2, width)
         self.receiver = nn.Embedding(species, width)
@@ -91,7 +90,7 @@ class EdgeNet(nn.Module):
         rows = torch.cat([torch.ones_like(radial), hood.unit, relative], dim=-1) * self.scale
         eye = torch.eye(3, device=v.device, dtype=v.dtype).expand(nodes, slots, 3, 3)
         rank_one = hood.unit[..., :, None] * hood.unit[..., None, :]
-        stacked = torch.cat([hood.unit[..., None, :], relative[..., None, :], eye, rank_one], dim=2) * (self.scale * hood.mask)[..., None, None]
+        stacked = torch.cat([hood.unit[..., None, :], relative[..., None, :], eye, rank_one], dim=2) * (hood.mask * self.scale)[..., None, None]
         return Edges(hood, features, rows.transpose(1, 2).contiguous(), stacked.permute(0, 2, 3, 1).reshape(nodes, 8, 3 * slots))
 
 

@@ -24,20 +24,20 @@ from trajlab.nets.tensor_product import Features, Path, blocks, coupling, harmon
 
 
 class Contraction(nn.Module):
-    """An equivariant linear map from the outputs of paths to C channels of each reachable irrep (plus extra even scalars).
+    """An equivariant linear map from the outputs of paths, times ``scale``, to C channels of each reachable irrep (plus extra even scalars).
 
     Input: for each path ``[node, 2 l3 + 1, parities C]``. Output: per l ``[node, 2l+1, parities C]``.
     """
 
-    def __init__(self, table: tuple[Path, ...], channels: int, l_max: int, extra: int = 0, wanted: tuple[int, ...] | None = None) -> None:
+    def __init__(self, table: tuple[Path, ...], channels: int, l_max: int, extra: int = 0, scale: float = 1.0) -> None:
         super().__init__()
         self.table, self.channels = table, channels
-        self.parities = reached(table, l_max) if wanted is None else tuple(map(min, reached(table, l_max), wanted))
+        self.parities = reached(table, l_max)
         self.inputs = {(l3, odd): self._inputs(l3, odd) for l3 in range(l_max + 1) for odd in range(self.parities[l3])}
         self.weights = nn.ModuleDict()
         for (l3, odd), found in self.inputs.items():
             outputs = channels + (extra if (l3, odd) == (0, 0) else 0)
-            self.weights[f"{l3}{'no'[odd]}"] = Scaled(torch.randn(len(found) * channels, outputs), (len(found) * channels) ** -0.5)
+            self.weights[f"{l3}{'no'[odd]}"] = Scaled(torch.randn(len(found) * channels, outputs), scale * (len(found) * channels) ** -0.5)
 
     def _inputs(self, l3: int, odd: int) -> list[tuple[int, int]]:
         """(path, block of channels) that end in rotation order ``l3`` with natural (0) or unnatural (1) parity."""
@@ -62,11 +62,12 @@ class Contraction(nn.Module):
 class TrajCastBlock(nn.Module):
     """One conditioned message-passing block. ``parities[l]`` says which parities (1: natural, 2: both) come in."""
 
-    def __init__(self, parities: tuple[int, ...], channels: int, l_max: int, species: int, radial: tuple[int, ...], bases: tuple[int, int]) -> None:
+    def __init__(self, parities: tuple[int, ...], channels: int, l_max: int, species: int, radial: tuple[int, ...], bases: tuple[int, int],
+                 neighbours: float) -> None:
         super().__init__()
         self.channels = channels
         self.edge_paths = paths(parities, l_max)
-        self.contract = Contraction(self.edge_paths, channels, l_max)
+        self.contract = Contraction(self.edge_paths, channels, l_max, scale=1 / neighbours)
         self.speed_paths = paths(self.contract.parities, l_max)
         self.edge_net = WeightNet((bases[0], *radial), [p.parities * channels for p in self.edge_paths])
         self.speed_net = WeightNet((bases[1], *radial), [p.parities * channels for p in self.speed_paths])
@@ -79,9 +80,8 @@ class TrajCastBlock(nn.Module):
                 self.skip[f"{l}{'no'[odd]}"] = Scaled(torch.randn(species, channels, channels), (2 * channels) ** -0.5)
 
     def forward(self, h: Features, species: Tensor, radial: Tensor, speed: Tensor, hood: Neighbourhood,
-                edge_blocks: dict, speed_blocks: dict, inverse_neighbours: Tensor) -> Features:
-        pooled = self._messages(h, radial, hood, edge_blocks)
-        contracted = self.contract([part * inverse_neighbours for part in pooled])
+                edge_blocks: dict, speed_blocks: dict) -> Features:
+        contracted = self.contract(self._messages(h, radial, hood, edge_blocks))
         update = self._gate(self.linear(self._conditioned(contracted, speed, speed_blocks)))
         return [self._skipped(l, h, new, species) for l, new in enumerate(update)]  # noqa: E741
 
@@ -99,25 +99,23 @@ class TrajCastBlock(nn.Module):
         return out
 
     def _gate(self, update: Features) -> Features:
-        c = self.channels
+        """Activated scalars and gated tensors, over the root of two that belongs to the sum with the skip."""
+        c, half = self.channels, 0.5**0.5
         even, gates = update[0][:, 0, :c], update[0][:, 0, c : c + self.gates]
-        scalars = [silu(even) * SILU_SECOND_MOMENT]
+        scalars = [silu(even) * (half * SILU_SECOND_MOMENT)]
         if self.parities[0] == 2:
-            scalars.append(torch.tanh(update[0][:, 0, c + self.gates :]) * TANH_SECOND_MOMENT)
-        gates = (silu(gates) * SILU_SECOND_MOMENT).split([c * n for n in self.parities[1:]], dim=-1)
+            scalars.append(torch.tanh(update[0][:, 0, c + self.gates :]) * (half * TANH_SECOND_MOMENT))
+        gates = (silu(gates) * (half * SILU_SECOND_MOMENT)).split([c * n for n in self.parities[1:]], dim=-1)
         out = [torch.cat(scalars, dim=-1)[:, None]]
         return out + [part * gate[:, None] for part, gate in zip(update[1:], gates, strict=True)]
 
     def _skipped(self, l: int, h: Features, new: Tensor, species: Tensor) -> Tensor:  # noqa: E741
-        """(new + W[species] h) / sqrt(2) for one rotation order; irreps that h lacks pass unchanged but for the root."""
-        c, half = self.channels, 0.5**0.5
-        parts = []
+        """new + W[species] h / sqrt(2) for one rotation order; irreps that h lacks pass unchanged."""
+        c, parts = self.channels, []
         for odd in range(self.parities[l]):
-            fresh = new[..., odd * c : (odd + 1) * c] * half
-            name = f"{l}{'no'[odd]}"
+            fresh, name = new[..., odd * c : (odd + 1) * c], f"{l}{'no'[odd]}"
             if name in self.skip:
-                weight = self.skip[name]().index_select(0, species)
-                fresh = torch.baddbmm(fresh, h[l][..., odd * c : (odd + 1) * c], weight)
+                fresh = torch.baddbmm(fresh, h[l][..., odd * c : (odd + 1) * c], self.skip[name]().index_select(0, species))
             parts.append(fresh)
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 
@@ -133,11 +131,10 @@ class TrajCastNet(nn.Module):
         self.speed_mix = Scaled(torch.randn(species, speed_functions, speed_functions), speed_functions**-0.5)
         self.first = Scaled(torch.randn(species + speed_functions, channels), (species + speed_functions) ** -0.5)
         self.spread = nn.ParameterList([torch.randn(1, channels) for _ in range(l_max)])
-        self.register_buffer("inverse_neighbours", torch.tensor(1.0 / neighbours))
         parities: tuple[int, ...] = (1,) * (l_max + 1)
         self.blocks = nn.ModuleList()
         for _ in range(n_blocks):
-            self.blocks.append(TrajCastBlock(parities, channels, l_max, species, radial, (bessel, speed_functions)))
+            self.blocks.append(TrajCastBlock(parities, channels, l_max, species, radial, (bessel, speed_functions), neighbours))
             parities = self.blocks[-1].parities
         self.couplings = {}
         for path in self.blocks[-1].edge_paths + self.blocks[-1].speed_paths:
@@ -166,6 +163,6 @@ class TrajCastNet(nn.Module):
         edge_blocks = blocks(every, edge_sphere, couplings)
         speed_blocks = blocks(every, [part[:, None] for part in sphere], couplings)
         for block in self.blocks:
-            h = block(h, species, radial, speed, hood, edge_blocks, speed_blocks, self.inverse_neighbours)
+            h = block(h, species, radial, speed, hood, edge_blocks, speed_blocks)
         out = h[1][..., : self.channels] @ self.compress() @ self.out()
         return out.transpose(1, 2)
