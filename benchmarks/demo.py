@@ -6,12 +6,15 @@ Needs neither a network nor an extra. ``--minutes`` sets the time of training.
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 import time
 from pathlib import Path
 
-from trajlab import Langevin, TrajCast, TrajCastConfig, judge, report
+import torch
+
+from trajlab import Langevin, TrainConfig, TrajCast, TrajCastConfig, judge, report
 from trajlab.evaluate.molecular import Evidence
 from trajlab.models.baselines import Ballistic
 from trajlab.models.ridge import Ridge
@@ -24,6 +27,7 @@ TEMPERATURE, TAU = 300.0, 350.0  #: K and fs, as the reference runs of the sampl
 def main(arguments: list[str] | None = None) -> Path:
     given = options(arguments)
     began = time.perf_counter()
+    torch.set_num_threads(1)  # small nets gain nothing from threads; two processes share the training instead
     data = sample()
     print(f"sample: ethanol, GFN2-xTB, {data.train.n_scenes} pairs {data.train.spacing:g} fs apart for training, {data.test.n_scenes} for testing")
     models = {"TrajCast": fitted(data, given.minutes), **baselines(data)}
@@ -42,8 +46,9 @@ def options(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def fitted(data: Sample, minutes: float) -> TrajCast:
-    print(f"fitting TrajCast for {minutes:g} minutes")
-    model = TrajCast(TrajCastConfig()).fit(data.train, data.validation, minutes=minutes)
+    settings = TrainConfig(minutes=minutes, devices=min(2, os.cpu_count() or 1), accelerator="cpu")
+    print(f"fitting TrajCast for {minutes:g} minutes in {settings.devices} processes")
+    model = TrajCast(TrajCastConfig()).fit(data.train, data.validation, train=settings)
     model.about["command"] = shlex.join(["python", *sys.argv])
     return model
 

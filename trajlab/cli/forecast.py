@@ -40,6 +40,7 @@ class Options:
         resume: go on from this restart file up to --steps in all, instead of --start.
         watch: stop systems that leave what training has seen.
         overwrite: replace what is there.
+        threads: of torch on the CPU.
         quiet: no progress bar.
     """
 
@@ -59,6 +60,7 @@ class Options:
     resume: Path | None = None
     watch: bool = True
     overwrite: bool = False
+    threads: int = 1
     quiet: bool = False
 
 
@@ -68,8 +70,11 @@ def run(arguments: Sequence[str]) -> None:
     check(given)
     name = method_of(given.run)
 
+    import torch
+
     import trajlab
 
+    torch.set_num_threads(given.threads)
     model = load(method(name)).load(given.run)
     options = rollout_options(given)
     if given.resume is not None:
