@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from trajlab.catalog import FRONT_DOOR, load
+from trajlab.catalog import FRONT_DOOR
+from trajlab.catalog import load as _load
 
 __version__ = "0.1.0"
 __all__ = [*FRONT_DOOR, "__version__"]
@@ -18,7 +19,7 @@ def __getattr__(name: str) -> Any:
         from trajlab.catalog import unknown
 
         raise AttributeError(unknown("name in trajlab", name, FRONT_DOOR))
-    return load(FRONT_DOOR[name])
+    return _load(FRONT_DOOR[name])
 
 
 def __dir__() -> list[str]:
