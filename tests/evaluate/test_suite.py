@@ -11,7 +11,8 @@ import pytest
 from trajlab.evaluate.bars import Bar, as_text, bar_table, missed
 from trajlab.evaluate.cache import Cache, key_of
 from trajlab.evaluate.results import Table
-from trajlab.evaluate.suite import Plan
+from trajlab.evaluate.suite import Plan, Suite
+from trajlab.evaluate.verdict import assess
 from trajlab.metrics.uncertainty import Estimate
 
 PLANS = tomllib.loads((Path(__file__).parents[2] / "benchmarks" / "md.toml").read_text())
@@ -67,3 +68,57 @@ def test_the_cache_makes_things_once(tmp_path):
     assert cache.numbers("x", "other", make) == {"a": 1}
     assert len(made) == 2
     assert key_of(a=1, b=2) == key_of(b=2, a=1) != key_of(a=1, b=3)
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory):
+    """Copper on EMT, far too short to learn anything."""
+    plan = Plan("copper", "copper", runs=(2, 1, 1), simulation={"pairs": 8, "equilibrate": 60.0, "decorrelate": 30.0},
+                reference={"replicas": 2, "length_ps": 0.9}, nve_ps=0.09, segments={"frames": 4, "replicas": 2}, cutoff=3.5,
+                config={"channels": 4, "blocks": 1},
+                train={"batch": 2}, verlet=(3,), window_fs=240.0,
+                bars=(Bar("one-step d", at_most=1e-6, unit="%"), Bar("largest eigenvalue of the Jacobian", at_most=100.0)))
+    said = []
+    return Suite("copper", plan, Cache(tmp_path_factory.mktemp("suite")), minutes=0.01, models=("TrajCast, our default",), say=said.append)
+
+
+@pytest.fixture(scope="module")
+def verdict(suite):
+    return assess(suite)
+
+
+def test_a_suite_from_reference_data_to_verdict(verdict):
+    assert [m.split(":")[0] for m in verdict.missed] == ["one-step d"]
+    found = verdict.found["TrajCast, our default"]
+    assert found["one-step d"].value > 0
+    assert found["NVE: systems that ended early"].value >= 0
+    assert verdict.found["reference"]["largest eigenvalue of the Jacobian"].value == pytest.approx(1.0, abs=0.01)
+    assert verdict.found["linear ridge"]["one-step d"].value > 0
+    assert verdict.evaluation.tables[0].title == "Acceptance: copper"
+    assert "1 of 2 bars" in verdict.evaluation.summary
+    assert verdict.evaluation.provenance["minutes"] == 0.01
+
+
+def test_a_second_run_takes_everything_from_the_cache(suite, verdict, monkeypatch):
+    import dataclasses
+
+    def refuse(*_, **__):
+        raise AssertionError("made again")
+
+    for name in ("simulate", "simulate_long", "rollout"):
+        monkeypatch.setattr(f"trajlab.evaluate.suite.{name}", refuse)
+    monkeypatch.setattr("trajlab.models.trajcast.TrajCast.fit", refuse)
+    again = assess(dataclasses.replace(suite))
+    assert again.found["TrajCast, our default"]["one-step d"] == verdict.found["TrajCast, our default"]["one-step d"]
+
+
+def test_replicas_are_split_into_parts_that_share_none(suite):
+    train, validation, test = suite.pairs
+    assert [sorted(set(p.context["run"].tolist())) for p in (train, validation, test)] == [[0, 1], [2], [3]]
+
+
+def test_costs_are_told_before_anything_runs(suite):
+    from trajlab.evaluate.costs import expected
+
+    assert len(expected(suite)) == 3
+    assert all(minutes > 0 for minutes in expected(suite).values())

@@ -21,13 +21,14 @@ def rollout_tables(
 def _run_table(runs: Mapping[str, Measured], reference: Measured | None, settings: Settings) -> Table:
     """Stability, temperatures and the canonical law of roll-outs, the reference in the last row."""
     elements = list(next(iter(runs.values())).elements)
+    drift = [f"energy change after {settings.drift_fs / 1000:g} ps, rms, meV/atom"] if any(run.drift for run in runs.values()) else []
     columns = ["run", "ended early", "T, K", "±", *[f"{e}: T / target" for e in elements], "std K / canonical", "± ", "distance from canonical",
-               f"energy change after {settings.drift_fs / 1000:g} ps, rms, meV/atom"]
+               *drift]
     rows = []
     for name, run in {**runs, **({} if reference is None else {"reference": reference})}.items():
         shares = [f"{run.elements[e].value / run.target:.3f} ± {run.elements[e].error / run.target:.3f}" for e in elements]
         rows.append([name, f"{len(run.stops.early)} of {run.stops.n}", *run.temperature, *shares, *run.canonical.spread, run.canonical.distance,
-                     drift_at(run.drift, settings.drift_fs)])
+                     *(drift_at(run.drift, settings.drift_fs) for _ in drift)])
     note = (f"The first {settings.discard_fs / 1000:g} ps (at most a fifth) are left out. Errors by blocking. Elements: kinetic energy over its "
             "canonical expectation at the target temperature. Distance from canonical: Kolmogorov-Smirnov, K against Gamma(n/2).")
     return Table("Roll-outs", columns, rows, note)

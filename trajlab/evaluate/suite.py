@@ -44,8 +44,10 @@ class Plan:
         runs: independent replicas for training, validation and test.
         simulation: changes of the recipe for the training pairs.
         reference: ``replicas`` and ``length_ps`` of the long runs.
-        nve_ps: length of the runs without thermostat.
+        segments: ``frames`` and ``replicas`` of the runs without thermostat for the error against the horizon.
+        nve_ps: length of the models' runs without thermostat.
         cutoff: of the graph, Angstrom.
+        config: changes of the configuration of our default model.
         train: changes of `trajlab.train.config.TrainConfig` for all models.
         ridges: degrees of the ridge baselines.
         verlet: numbers of large steps a stride.
@@ -59,8 +61,10 @@ class Plan:
     runs: tuple[int, int, int] = (64, 8, 8)
     simulation: Mapping[str, Any] = field(default_factory=dict)
     reference: Mapping[str, Any] = field(default_factory=lambda: {"replicas": 20, "length_ps": 50.0})
+    segments: Mapping[str, int] = field(default_factory=lambda: {"frames": 33, "replicas": 16})
     nve_ps: float = 5.0
     cutoff: float = 6.5
+    config: Mapping[str, Any] = field(default_factory=dict)
     train: Mapping[str, Any] = field(default_factory=dict)
     ridges: tuple[int, ...] = (1,)
     verlet: tuple[int, ...] = (1, 2, 3)
@@ -150,7 +154,7 @@ class Suite:
     @cached_property
     def segments(self) -> Trajectories:
         """Longer runs without thermostat, for the error against the horizon."""
-        changes = {"frames": 33, "pairs": 16, "replicas": 16, "seed": self.recipe.seed + 7}
+        changes = {**self.plan.segments, "pairs": self.plan.segments["replicas"], "seed": self.recipe.seed + 7}
         return self.cache.noun("segments", self._key(**changes), lambda: simulate(self.recipe, folder=self.folder, **changes))
 
     def thermostat(self, name: str) -> Any:
@@ -187,6 +191,7 @@ class Suite:
 
         preset, changes = MODELS[name]
         config = preset(cutoff=self.plan.cutoff)
+        config = replace(config, **self.plan.config) if config.net == "polar" else config
         settings = TrainConfig(minutes=self.minutes, **{**self.plan.train, **changes, **self.train})
         key = self._key(config=asdict(config), train=asdict(settings), runs=self.plan.runs)
         folder = self.cache.path("model", key)
