@@ -77,6 +77,9 @@ def test_what_was_stopped_is_left_out():
     run = methanol(2, 1000)
     mask, v = run.mask.clone(), run.velocity.clone()
     mask[:6, 500:], v[:6, 500:] = False, float("nan")
+    gone = kinetic(run.replace(mask=mask, extra={"velocity": v}).frames(slice(600, None)))
+    assert gone.freedom.tolist() == [0, 12]
+    assert canonical_fit(gone, 300.0).spread.value == pytest.approx(1.0, abs=0.2)
     cut = run.replace(mask=mask, extra={"velocity": v})
     series = kinetic(cut)
     assert int(series.alive.sum()) == 1500

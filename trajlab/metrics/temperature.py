@@ -55,10 +55,14 @@ class Kinetic(NamedTuple):
 
 
 def kinetic(trajectories: Trajectories) -> Kinetic:
-    """Kinetic energies along trajectories; degrees of freedom (3N - 3, less the rank of the inertia tensor in open space) from the first frame."""
+    """Kinetic energies along trajectories; degrees of freedom (3N - 3, less the rank of the inertia tensor in open space) from the first frame;
+    scenes that were not alive then count as dead."""
     energy = kinetics.kinetic_energy(instants(trajectories)).reshape(trajectories.n_scenes, trajectories.n_frames)
-    freedom = kinetics.degrees_of_freedom(Particles.of(trajectories, 0))
-    return Kinetic(energy, freedom, alive(trajectories))
+    live = alive(trajectories)
+    begun, freedom = live[:, 0], torch.zeros(len(live), dtype=torch.float64, device=live.device)
+    if bool(begun.any()):
+        freedom[begun] = kinetics.degrees_of_freedom(Particles.of(trajectories.scenes(begun.nonzero().flatten()), 0))
+    return Kinetic(energy, freedom, live & begun[:, None])
 
 
 def element_temperatures(trajectories: Trajectories, every: int = 1) -> dict[str, Estimate]:
@@ -99,17 +103,23 @@ def canonical_fit(series: Kinetic, temperature: float) -> CanonicalFit:
     Raises:
         ValueError: the temperature is not positive, nothing is alive, or the scenes have different degrees of freedom.
     """
-    n = float(series.freedom[0])
     if not temperature > 0:
         raise ValueError(f"the canonical law needs a temperature above 0 K, not {temperature:g}")
-    if bool((series.freedom != n).any()):
-        raise ValueError(f"the systems have {series.freedom.min():g} to {series.freedom.max():g} degrees of freedom; judge each sort alone")
+    n = _freedom(series)
     reduced = series.energy / (0.5 * n * BOLTZMANN * temperature)
     mean = blocked_mean(reduced, series.alive)
     square = blocked_mean((reduced - mean.value).square(), series.alive)
     spread, canonical = math.sqrt(square.value), math.sqrt(2 / n)
     error = square.error / (2 * spread * canonical) if spread else math.nan
     return CanonicalFit(Estimate(spread / canonical, error), _kolmogorov(reduced[series.alive], n))
+
+
+def _freedom(series: Kinetic) -> float:
+    """The number of degrees of freedom that all systems alive share."""
+    counts = series.freedom[series.alive.any(1)].unique().tolist()
+    if len(counts) != 1:
+        raise ValueError(f"the systems have {counts or 'no'} degrees of freedom; judge systems of one sort, of which at least one is alive")
+    return counts[0]
 
 
 def _kolmogorov(reduced: Tensor, n: float) -> float:
@@ -121,7 +131,7 @@ def _kolmogorov(reduced: Tensor, n: float) -> float:
 
 def energy_histogram(series: Kinetic, temperature: float, n_bins: int = 60) -> tuple[Profile, Float[Tensor, "bin"]]:
     """Distribution of K/K0 and the canonical density Gamma(n/2) on the same bins, from 0 to 6 canonical deviations above 1."""
-    n = float(series.freedom[0])
+    n = _freedom(series)
     edges = bins(0.0, 1 + 6 * math.sqrt(2 / n), (1 + 6 * math.sqrt(2 / n)) / n_bins, series.energy.device)
     reduced = series.energy / (0.5 * n * BOLTZMANN * temperature)
     counts = histogram(reduced, torch.arange(len(reduced), device=reduced.device), series.alive, edges, len(reduced))
