@@ -54,13 +54,13 @@ def simulate(runs: int, frames: int, spacing: float, seed: int) -> Trajectories:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory) -> Path:
-    """``ethanol.extxyz`` (one run), ``pairs.zarr`` (pairs of many runs) and ``reference.zarr`` (a few longer runs)."""
+    """``ethanol.extxyz`` (one run, a frame every fs), ``pairs.zarr`` (pairs of many runs) and ``reference.zarr`` (a few longer runs)."""
     from ase.io import write
 
     from trajlab.data.adapters.ase import to_ase
 
     folder = tmp_path_factory.mktemp("tiny")
-    write(folder / "ethanol.extxyz", to_ase(simulate(1, 120, 5.0, 0)))
+    write(folder / "ethanol.extxyz", to_ase(simulate(1, 120, 1.0, 0)))
     store.save(simulate(40, 2, 5.0, 1), folder / "pairs.zarr")
     store.save(simulate(4, 120, 5.0, 2), folder / "reference.zarr")
     return folder
