@@ -92,7 +92,7 @@ def rollout_numbers(run: Measured, prefix: str) -> Found:
     t, spread = run.temperature, run.canonical.spread
     worst = max(run.elements.values(), key=lambda e: abs(e.value / run.target - 1))
     found = {
-        "systems that ended early": Estimate(float(len(run.stops.early)), 0.0),
+        "systems that ended early": Estimate(float(len(run.stops.early)), math.nan),
         "mean temperature off target": Estimate(100 * abs(t.value / run.target - 1), 100 * t.error / run.target),
         "kinetic energy by element off canonical, worst": Estimate(100 * abs(worst.value / run.target - 1), 100 * worst.error / run.target),
         "std of K off canonical": Estimate(100 * abs(spread.value - 1), 100 * spread.error),
