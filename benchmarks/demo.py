@@ -41,7 +41,7 @@ def options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="fit, roll out, judge and report on the shipped sample")
     parser.add_argument("--minutes", type=float, default=3.5, help="of training (3.5)")
     parser.add_argument("--picoseconds", type=float, default=5.0, help="length of the roll-out (5, as long as the reference runs)")
-    parser.add_argument("--out", type=Path, default=Path("report.html"), help="the report")
+    parser.add_argument("--out", type=Path, default=Path("runs/demo/report.html"), help="the report (runs/demo/report.html)")
     return parser.parse_args(arguments)
 
 
