@@ -14,6 +14,7 @@ from trajlab.data.graphs import neighbours
 from trajlab.nets.neighbourhood import Neighbourhood, Slots
 from trajlab.nets.polar import PolarNet
 from trajlab.nets.radial import SILU_SECOND_MOMENT, TANH_SECOND_MOMENT, BesselBasis, Scaled, gaussian_speed_basis, polynomial_cutoff
+from trajlab.nets.settings import NetSettings
 from trajlab.nets.tensor_product import blocks, coupling, harmonics, messages, paths, pool, reached
 from trajlab.nets.trajcast import TrajCastNet
 
@@ -23,7 +24,7 @@ from trajlab.nets.trajcast import TrajCastNet
 ])
 def test_has_as_many_parameters_as_published(species, channels, l_max, n_blocks, radial, count):
     began = time.perf_counter()
-    net = TrajCastNet(species, channels, l_max, n_blocks, 4.0, radial=radial)
+    net = TrajCastNet(NetSettings(species, channels, n_blocks, 4.0, l_max, radial))
     taken = time.perf_counter() - began
     assert sum(p.numel() for p in net.parameters()) == count
     assert taken < 2.0  # a third of that in practice; e3nn's generated code takes longer than this for the large one
@@ -103,7 +104,9 @@ def test_slots_hold_every_edge_once(generator):
     assert found == set(map(tuple, graph.edges.T.tolist()))
 
 
-@pytest.mark.parametrize("make", [lambda: TrajCastNet(2, 4, 2, 2, 3.0, radial=(8,)), lambda: PolarNet(2, 8, 2, 3.0)], ids=["trajcast", "polar"])
+@pytest.mark.parametrize("make", [
+    lambda: TrajCastNet(NetSettings(2, 4, 2, 3.0, 2, (8,))), lambda: PolarNet(NetSettings(2, 8, 2, 3.0, radial=(16, 16))),
+], ids=["trajcast", "polar"])
 def test_empty_slots_weigh_nothing(make, generator):
     """More slots than neighbours, as in a batch with a denser system, give the same answer; so does an atom without neighbours."""
     torch.manual_seed(0)
@@ -119,7 +122,9 @@ def test_empty_slots_weigh_nothing(make, generator):
     assert bool(torch.isfinite(a[5]).all())
 
 
-@pytest.mark.parametrize("make", [lambda: TrajCastNet(1, 4, 1, 2, 3.0, radial=(8,)), lambda: PolarNet(1, 8, 2, 3.0)], ids=["trajcast", "polar"])
+@pytest.mark.parametrize("make", [
+    lambda: TrajCastNet(NetSettings(1, 4, 2, 3.0, 1, (8,))), lambda: PolarNet(NetSettings(1, 8, 2, 3.0, radial=(16, 16))),
+], ids=["trajcast", "polar"])
 def test_a_neighbour_leaves_smoothly(make):
     torch.manual_seed(0)
     net = make().double()

@@ -6,25 +6,23 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from trajlab.catalog import load
 from trajlab.dynamics.conservation import conserve, spread
 from trajlab.dynamics.particles import Particles
 from trajlab.models.trajcast_config import TrajCastConfig
+from trajlab.nets import TABLE as NETS
 from trajlab.nets.neighbourhood import Neighbourhood, Slots
+from trajlab.nets.settings import NetSettings
 
 HEAVIEST = 118
 
 
 def build_net(config: TrajCastConfig, species: int, neighbours: float) -> nn.Module:
     """The net that a configuration names."""
-    if config.net == "polar":
-        from trajlab.nets.polar import PolarNet
-
-        return PolarNet(species, config.channels, config.blocks, config.cutoff, edge_width=config.radial[0], width=config.width,
-                        bessel=config.bessel, neighbours=neighbours)
-    from trajlab.nets.trajcast import TrajCastNet
-
-    return TrajCastNet(species, config.channels, config.l_max, config.blocks, config.cutoff, radial=config.radial, bessel=config.bessel,
-                       speed_functions=config.speed_functions, speed_max=config.speed_max, neighbours=neighbours)
+    settings = NetSettings(species, config.channels, config.blocks, config.cutoff, config.l_max, config.radial, config.width, config.bessel,
+                           config.speed_functions, config.speed_max, neighbours)
+    net: nn.Module = load(NETS[config.net])(settings)
+    return net
 
 
 class TrajCastStep(nn.Module):

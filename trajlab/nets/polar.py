@@ -17,6 +17,7 @@ from torch.nn.functional import silu
 
 from trajlab.nets.neighbourhood import Neighbourhood
 from trajlab.nets.radial import BesselBasis, polynomial_cutoff
+from trajlab.nets.settings import NetSettings
 from trajlab.nets.tensor_product import messages
 
 
@@ -66,11 +67,12 @@ class PolarBlock(nn.Module):
 class EdgeNet(nn.Module):
     """Hidden features of every edge from its length, both elements and the relative velocity, and the rows that project messages."""
 
-    def __init__(self, species: int, cutoff: float, bessel: int, width: int, neighbours: float) -> None:
+    def __init__(self, settings: NetSettings) -> None:
         super().__init__()
-        self.cutoff, self.scale = cutoff, neighbours**-0.5
-        self.basis = BesselBasis(cutoff, bessel)
-        self.first = nn.Linear(bessel + 2, width)
+        species, width = settings.species, settings.radial[0]
+        self.cutoff, self.scale = settings.cutoff, settings.neighbours**-0.5
+        self.basis = BesselBasis(settings.cutoff, settings.bessel)
+        self.first = nn.Linear(settings.bessel + 2, width)
         self.receiver = nn.Embedding(species, width)
         self.sender = nn.Embedding(species, width)
         self.second = nn.Linear(width, width)
@@ -98,24 +100,23 @@ class PolarNet(nn.Module):
     """Scalars and vectors on a graph of atoms that move, read out as ``outputs`` polar vectors a node.
 
     Args:
-        species: number of elements.
-        channels: scalars and vectors a node.
-        blocks: rounds of messages.
-        cutoff: radius of the graph, Angstrom.
-        edge_width, width: hidden units of the edge and of the node perceptrons.
-        bessel: radial basis functions.
-        neighbours: typical number of neighbours; messages are divided by its root.
+        settings: sizes; ``radial`` must name two layers of the same width.
         outputs: polar vectors to read out.
+
+    Raises:
+        ValueError: ``radial`` is something else.
     """
 
-    def __init__(self, species: int, channels: int, blocks: int, cutoff: float, *, edge_width: int = 64, width: int = 64,
-                 bessel: int = 8, neighbours: float = 10.0, outputs: int = 2) -> None:
+    def __init__(self, settings: NetSettings, outputs: int = 2) -> None:
         super().__init__()
-        self.embed = nn.Embedding(species, channels)
+        if len(settings.radial) != 2 or len(set(settings.radial)) != 1:
+            raise ValueError(f"radial={settings.radial}: the edges of the polar net have two hidden layers of one width, such as (32, 32)")
+        channels, width = settings.channels, settings.width
+        self.embed = nn.Embedding(settings.species, channels)
         self.speed = nn.Sequential(nn.Linear(2, width), nn.SiLU(), nn.Linear(width, channels))
-        self.start = nn.Embedding(species, channels)
-        self.edges = EdgeNet(species, cutoff, bessel, edge_width, neighbours)
-        self.blocks = nn.ModuleList([PolarBlock(channels, edge_width, width) for _ in range(blocks)])
+        self.start = nn.Embedding(settings.species, channels)
+        self.edges = EdgeNet(settings)
+        self.blocks = nn.ModuleList([PolarBlock(channels, settings.radial[0], width) for _ in range(settings.blocks)])
         self.gate = nn.Sequential(nn.Linear(channels, width), nn.SiLU(), nn.Linear(width, channels + outputs))
         self.out = nn.Linear(channels, outputs, bias=False)
 

@@ -20,6 +20,7 @@ from torch.nn.functional import silu
 
 from trajlab.nets.neighbourhood import Neighbourhood
 from trajlab.nets.radial import SILU_SECOND_MOMENT, TANH_SECOND_MOMENT, BesselBasis, Scaled, WeightNet, gaussian_speed_basis
+from trajlab.nets.settings import NetSettings
 from trajlab.nets.tensor_product import Features, Path, blocks, coupling, harmonics, messages, paths, reached
 
 
@@ -62,15 +63,15 @@ class Contraction(nn.Module):
 class TrajCastBlock(nn.Module):
     """One conditioned message-passing block. ``parities[l]`` says which parities (1: natural, 2: both) come in."""
 
-    def __init__(self, parities: tuple[int, ...], channels: int, l_max: int, species: int, radial: tuple[int, ...], bases: tuple[int, int],
-                 neighbours: float) -> None:
+    def __init__(self, parities: tuple[int, ...], settings: NetSettings) -> None:
         super().__init__()
-        self.channels = channels
+        l_max, radial, species = settings.l_max, settings.radial, settings.species
+        self.channels = channels = settings.channels
         self.edge_paths = paths(parities, l_max)
-        self.contract = Contraction(self.edge_paths, channels, l_max, scale=1 / neighbours)
+        self.contract = Contraction(self.edge_paths, channels, l_max, scale=1 / settings.neighbours)
         self.speed_paths = paths(self.contract.parities, l_max)
-        self.edge_net = WeightNet((bases[0], *radial), [p.parities * channels for p in self.edge_paths])
-        self.speed_net = WeightNet((bases[1], *radial), [p.parities * channels for p in self.speed_paths])
+        self.edge_net = WeightNet((settings.bessel, *radial), [p.parities * channels for p in self.edge_paths])
+        self.speed_net = WeightNet((settings.speed_functions, *radial), [p.parities * channels for p in self.speed_paths])
         self.parities = reached(self.speed_paths, l_max)
         self.gates = channels * sum(self.parities[1:])
         self.linear = Contraction(self.speed_paths, channels, l_max, extra=self.gates)
@@ -121,20 +122,20 @@ class TrajCastBlock(nn.Module):
 
 
 class TrajCastNet(nn.Module):
-    """The published architecture; arguments as in `trajlab.models.trajcast_config.TrajCastConfig`."""
+    """The published architecture."""
 
-    def __init__(self, species: int, channels: int, l_max: int, n_blocks: int, cutoff: float, *, radial: tuple[int, ...] = (16, 16, 16),
-                 bessel: int = 8, speed_functions: int = 8, speed_max: float = 0.11, neighbours: float = 10.0) -> None:
+    def __init__(self, settings: NetSettings) -> None:
         super().__init__()
-        self.l_max, self.channels, self.species, self.speed_max = l_max, channels, species, speed_max
-        self.basis = BesselBasis(cutoff, bessel)
-        self.speed_mix = Scaled(torch.randn(species, speed_functions, speed_functions), speed_functions**-0.5)
-        self.first = Scaled(torch.randn(species + speed_functions, channels), (species + speed_functions) ** -0.5)
+        species, channels, functions, l_max = settings.species, settings.channels, settings.speed_functions, settings.l_max
+        self.l_max, self.channels, self.species, self.speed_max = l_max, channels, species, settings.speed_max
+        self.basis = BesselBasis(settings.cutoff, settings.bessel)
+        self.speed_mix = Scaled(torch.randn(species, functions, functions), functions**-0.5)
+        self.first = Scaled(torch.randn(species + functions, channels), (species + functions) ** -0.5)
         self.spread = nn.ParameterList([torch.randn(1, channels) for _ in range(l_max)])
         parities: tuple[int, ...] = (1,) * (l_max + 1)
         self.blocks = nn.ModuleList()
-        for _ in range(n_blocks):
-            self.blocks.append(TrajCastBlock(parities, channels, l_max, species, radial, (bessel, speed_functions), neighbours))
+        for _ in range(settings.blocks):
+            self.blocks.append(TrajCastBlock(parities, settings))
             parities = self.blocks[-1].parities
         self.couplings = {}
         for path in self.blocks[-1].edge_paths + self.blocks[-1].speed_paths:
