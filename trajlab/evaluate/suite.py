@@ -17,6 +17,7 @@ import torch
 
 import trajlab
 from trajlab.catalog import unknown
+from trajlab.data.batches import concat
 from trajlab.dynamics.particles import Particles, Potential, Propagator
 from trajlab.dynamics.thermostats import CSVR, NVE, Langevin
 from trajlab.evaluate.bars import Bar
@@ -43,6 +44,9 @@ class Plan:
         files: folder of the reference's files, below the data folder; empty where it needs none.
         runs: independent replicas for training, validation and test.
         simulation: changes of the recipe for the training pairs.
+        cold: further training pairs, changes of the recipe such as ``temperature`` and ``pairs``. Thermal states all lie on a shell about
+            the rest geometry; without some pairs from inside it, a net is free to do anything near rest, and does.
+        minutes: of training for each model.
         reference: ``replicas`` and ``length_ps`` of the long runs.
         segments: ``frames`` and ``replicas`` of the runs without thermostat for the error against the horizon.
         nve_ps: length of the models' runs without thermostat.
@@ -60,6 +64,8 @@ class Plan:
     files: str = ""
     runs: tuple[int, int, int] = (64, 8, 8)
     simulation: Mapping[str, Any] = field(default_factory=dict)
+    cold: Mapping[str, Any] = field(default_factory=dict)
+    minutes: float = 10.0
     reference: Mapping[str, Any] = field(default_factory=lambda: {"replicas": 20, "length_ps": 50.0})
     segments: Mapping[str, int] = field(default_factory=lambda: {"frames": 33, "replicas": 16})
     nve_ps: float = 5.0
@@ -149,7 +155,13 @@ class Suite:
         data = self.cache.noun("pairs", self._key(), lambda: simulate(self.recipe, folder=self.folder))
         bounds = torch.tensor(self.plan.runs).cumsum(0)
         part = torch.bucketize(data.context["run"], bounds, right=True)
-        return tuple(data.scenes((part == k).nonzero().flatten()) for k in range(3))  # type: ignore[return-value]
+        train, validation, test = (data.scenes((part == k).nonzero().flatten()) for k in range(3))
+        if self.plan.cold:
+            colder = replace(self.recipe, seed=self.recipe.seed + 3, **self.plan.cold)
+            more = self.cache.noun("cold", self._key(cold=asdict(colder)), lambda: simulate(colder, folder=self.folder))
+            runs = more.context["run"] + self.recipe.replicas  # runs of their own
+            train = concat([train, more.replace(context={**more.context, "run": runs})])
+        return train, validation, test
 
     @cached_property
     def segments(self) -> Trajectories:
@@ -193,7 +205,7 @@ class Suite:
         config = preset(cutoff=self.plan.cutoff)
         config = replace(config, **self.plan.config) if config.net == "polar" else config
         settings = TrainConfig(minutes=self.minutes, **{**self.plan.train, **changes, **self.train})
-        key = self._key(config=asdict(config), train=asdict(settings), runs=self.plan.runs)
+        key = self._key(config=asdict(config), train=asdict(settings), runs=self.plan.runs, **({"cold": self.plan.cold} if self.plan.cold else {}))
         folder = self.cache.path("model", key)
         if not (folder / "fitted" / "model.json").is_file():
             self.say(f"{self.name}: training {name} for {self.minutes:g} minutes ({folder})")
