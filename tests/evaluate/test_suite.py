@@ -74,6 +74,7 @@ def test_the_cache_makes_things_once(tmp_path):
 def suite(tmp_path_factory):
     """Copper on EMT, far too short to learn anything."""
     plan = Plan("copper", "copper", runs=(2, 1, 1), simulation={"pairs": 8, "equilibrate": 60.0, "decorrelate": 30.0},
+                cold={"temperature": 30.0, "pairs": 4, "equilibrate": 30.0, "decorrelate": 30.0},
                 reference={"replicas": 2, "length_ps": 0.9}, nve_ps=0.09, segments={"frames": 4, "replicas": 2}, cutoff=3.5,
                 config={"channels": 4, "blocks": 1},
                 train={"batch": 2}, verlet=(3,), window_fs=240.0,

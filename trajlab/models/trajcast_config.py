@@ -23,7 +23,8 @@ class TrajCastConfig:
         bessel: radial basis functions.
         speed_functions, speed_max: the published speed basis: Gaussians up to this speed, Angstrom/fs.
         targets: ``"deviation"`` from ballistic motion, (d - v D, v' - v), or ``"plain"``, (d, v').
-        scaling: one root mean square for all atoms (``"global"``) or one an element (``"element"``).
+        scaling: one root mean square for all atoms (``"global"``, as published) or one an element (``"element"``), where pairs of several
+            temperatures count by their relative errors too.
         neighbours: typical number of neighbours; None measures it on the training data.
         time_reversal: whether each training pair is also shown reversed in time.
         rollout_loss: weight of a second step from the model's own output (needs three frames a scene); 0 is off.

@@ -25,10 +25,13 @@ class PairLoss:
     The published loss takes one root mean square for all atoms. With ``scaling="element"`` each element is weighed by the geometric
     mean of its own and the global one: wholly its own would spend accuracy of hydrogen, which carries the error, on heavy atoms.
     With ``second`` > 0 the error after a second step from the model's own output is added with that weight.
+
+    With ``relative`` each system is weighed by the inverse of its mean squared velocity (at most tenfold), so that pairs of several
+    temperatures count by their relative errors: what is learnt near rest decides whether a cold start heats up.
     """
 
-    def __init__(self, displacement: Tensor, velocity: Tensor, second: float = 0.0) -> None:
-        self.displacement, self.velocity, self.second = displacement, velocity, second
+    def __init__(self, displacement: Tensor, velocity: Tensor, second: float = 0.0, relative: bool = False) -> None:
+        self.displacement, self.velocity, self.second, self.relative = displacement, velocity, second, relative
 
     def __call__(self, step: TrajCastStep, batch: PairBatch) -> tuple[Tensor, int]:
         """Sum over components and their number, so that shards with different numbers of atoms are weighed right."""
@@ -36,6 +39,10 @@ class PairLoss:
         species = step.species(before.kind)
         case = spread(batch.which, before)
         units = self.displacement[case, species][:, None], self.velocity[case, species][:, None]
+        if self.relative:
+            motion = before.scene_sum((before.v**2).mean(1)) / before.sizes / step.speed_scale**2
+            calm = spread(motion.clamp(min=0.1).sqrt(), before)[:, None]
+            units = units[0] * calm, units[1] * calm
         d, v = step(before, batch.slots, batch.stride, batch.which, species)
         loss = _squares(d - batch.displacement, v - batch.velocity, units)
         if self.second and batch.then is not None:
@@ -112,7 +119,8 @@ def fit(model: TrajCast, trajectories: Trajectories, validation: Trajectories | 
     step.velocity_scale.copy_(by_v)
     step.speed_scale.copy_((pairs.states[0].v ** 2).mean().sqrt())
     judge = None if validation is None else Pairs(validation, frames, config.cutoff)
-    result = run(step, PairLoss(weigh_d, weigh_v, config.rollout_loss), pairs, settings, folder=folder, progress=progress,
+    loss = PairLoss(weigh_d, weigh_v, config.rollout_loss, config.scaling == "element")
+    result = run(step, loss, pairs, settings, folder=folder, progress=progress,
                  validate=None if judge is None else lambda module: relative_errors(module, judge))
     return finish(model, result, trajectories, settings)
 

@@ -36,7 +36,8 @@ class TrainConfig:
         schedule: ``cosine`` falls to zero at the end of the budget, ``constant`` stays.
         optimiser: Adam (L2 penalty), its AMSGrad variant, or AdamW (decoupled weight decay).
         weight_decay: strength of the penalty or decay.
-        clip: largest norm of the gradient over all parameters; None for no limit.
+        clip: largest norm of the gradient over all parameters; None for no limit. Adam does not care for the scale of gradients, so a limit
+            below their usual norm costs nothing and takes the force out of the rare large ones that would wreck a run.
         ema: decay of the exponential moving average of the weights, which validation and the final model use; 0 turns it off.
         precision: of Lightning Fabric, such as ``32-true``, ``64-true`` or ``bf16-mixed``.
         accelerator: ``auto`` (a CUDA device where there is one, else the CPU), ``cpu``, ``cuda``, ``mps``, ...
@@ -59,12 +60,12 @@ class TrainConfig:
     steps: int | None = None
     minutes: float | None = None
     batch: int = 32
-    lr: float = 1e-2
+    lr: float = 6e-3
     warmup: int = 200
     schedule: Literal["cosine", "constant"] = "cosine"
     optimiser: Literal["adam", "amsgrad", "adamw"] = "adam"
     weight_decay: float = 0.0
-    clip: float | None = 1.0
+    clip: float | None = 0.1
     ema: float = 0.999
     precision: str = "32-true"
     accelerator: str = "auto"
