@@ -28,3 +28,9 @@ def test_a_mistyped_name_is_answered():
 
     with pytest.raises(AttributeError, match="did you mean 'Trajectories'"):
         _ = trajlab.Trajectory
+
+
+def test_the_laws_cover_every_net():
+    from laws.systems import CONFIGS
+
+    assert {config.net for config in CONFIGS.values()} == set(catalog.table("nets"))
