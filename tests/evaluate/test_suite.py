@@ -115,7 +115,11 @@ def test_a_second_run_takes_everything_from_the_cache(suite, verdict, monkeypatc
 
 def test_replicas_are_split_into_parts_that_share_none(suite):
     train, validation, test = suite.pairs
-    assert [sorted(set(p.context["run"].tolist())) for p in (train, validation, test)] == [[0, 1], [2], [3]]
+    runs = [sorted(set(p.context["run"].tolist())) for p in (train, validation, test)]
+    assert runs[1:] == [[2], [3]]
+    cold = sorted(set(train.context["run"][train.context["temperature"] < 100].tolist()))
+    assert cold == [4, 5, 6, 7]  # runs of their own, for training alone
+    assert runs[0] == [0, 1, *cold]
 
 
 def test_costs_are_told_before_anything_runs(suite):

@@ -200,14 +200,18 @@ def test_an_interrupt_keeps_what_was_computed(tmp_path, raised):
         if run.step == 7:
             signal.raise_signal(signal.SIGINT)
 
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started the tests with interrupts ignored
     path = tmp_path / "run.restart"
-    made = rollout(Springs(), batch(3), 20, config(observers=((stop, 1),), restart=path))
+    try:
+        made = rollout(Springs(), batch(3), 20, config(observers=((stop, 1),), restart=path))
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert made.draws.shape[2] == (6 if raised else 7)
     assert made.stopped == ("interrupted after 0.028 ps",)
     if not raised:
         rest = resume(path, Springs(), 20, config())
         assert torch.equal(rest.draws[0, :, -1], rollout(Springs(), batch(3), 20, config()).draws[0, :, -1])
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_observers_see_and_may_stop_systems():
