@@ -52,7 +52,14 @@ FRONT_DOOR = {
 }
 
 #: Rooms whose ``TABLE`` lists what can be asked for by name.
-ROOMS = {"methods": "trajlab.models", "sources": "trajlab.sources", "nets": "trajlab.nets"}
+ROOMS = {
+    "methods": "trajlab.models",
+    "sources": "trajlab.sources",
+    "nets": "trajlab.nets",
+    "samplers": "trajlab.samplers",
+    "paths": "trajlab.paths",
+    "couplings": "trajlab.couplings",
+}
 
 
 def load(target: str) -> Any:

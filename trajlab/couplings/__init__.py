@@ -1,0 +1,4 @@
+"""Who is paired with whom."""
+
+#: Couplings by name.
+TABLE: dict[str, str] = {}

@@ -1,0 +1,1 @@
+"""Many steps into few, many bits into few."""

@@ -1,0 +1,1 @@
+"""Denoiser in, denoiser out: conditioning, steering, inversion, editing."""
