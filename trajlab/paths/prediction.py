@@ -30,7 +30,7 @@ class Prediction:
         ValueError: the kind is unknown.
     """
 
-    __slots__ = ("x", "level", "_found")
+    __slots__ = ("_found", "level", "x")
 
     def __init__(self, x: Tensor, level: Level, kind: str, value: Tensor) -> None:
         if kind not in KINDS:
@@ -91,8 +91,8 @@ class Prediction:
 
 #: Each reading as a combination (weight of x0, weight of eps) at a level.
 READ: dict[str, Any] = {
-    "x0": lambda k: (1.0, 0.0),
-    "eps": lambda k: (0.0, 1.0),
+    "x0": lambda _: (1.0, 0.0),
+    "eps": lambda _: (0.0, 1.0),
     "v": lambda k: (-k.sigma, k.alpha),
     "score": lambda k: (0.0, -_inverse(k.sigma)),
     "velocity": lambda k: (k.dalpha, k.dsigma),

@@ -80,7 +80,7 @@ def adams(path: GaussianPath, nodes: list[Level], s: Level, t: Level, kind: str,
 def _kernels(path: GaussianPath, sign: float) -> dict[str, object]:
     """d rho (sign -1) or d e^lam (sign +1) by each coordinate."""
 
-    def by_t(t):  # noqa: ANN001, ANN202
+    def by_t(t):
         q = torch.from_numpy(t)
         lam, (dalpha, dsigma) = path.lam_of(q), path.slopes(q)
         alpha, sigma = path.scales(lam)
