@@ -6,7 +6,7 @@ import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from trajlab.paths.gaussian import GaussianPath, Level
 from trajlab.paths.prediction import KINDS, Prediction
 
 
+@runtime_checkable
 class Denoises(Protocol):
     """Whatever predicts on a Gaussian path: a `Denoiser`, an exact one, a guided one."""
 
