@@ -10,7 +10,6 @@ order k they converge at order k in lam and, on polynomials in t (tAB), at order
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -22,7 +21,8 @@ from trajlab.samplers.quadrature import integrals
 from trajlab.samplers.solver import Solver, enough, finished, finite, transfer
 from trajlab.samplers.tables import Stage, Table
 
-Coordinate = Literal["lam", "t", "rho"]
+#: What the polynomials may be in.
+COORDINATES = ("lam", "t", "rho")
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,13 @@ class DEIS(Solver):
 
     order: int = 3
     kind: str = "eps"
-    polynomial: Coordinate = "lam"
+    polynomial: str = "lam"
 
     def __post_init__(self) -> None:
         if self.kind not in ("eps", "x0"):
             raise ValueError(unknown("kind for DEIS", self.kind, ("eps", "x0")))
-        if self.polynomial not in ("lam", "t", "rho"):
-            raise ValueError(unknown("polynomial", self.polynomial, ("lam", "t", "rho")))
+        if self.polynomial not in COORDINATES:
+            raise ValueError(unknown("polynomial", self.polynomial, COORDINATES))
         if not 1 <= self.order <= 6:
             raise ValueError(f"order {self.order} came; 1 to 6 was wanted (higher ones are unstable)")
 
@@ -63,8 +63,15 @@ class DEIS(Solver):
         return finished(grid, stages)
 
 
-def adams(path: GaussianPath, nodes: list[Level], s: Level, t: Level, kind: str, polynomial: Coordinate = "lam") -> tuple[float, list[float]]:
-    """Weight of the state and of the predictions at ``nodes`` for the step s -> t that is exact for polynomials through them."""
+def adams(path: GaussianPath, nodes: list[Level], s: Level, t: Level, kind: str, polynomial: str = "lam") -> tuple[float, list[float]]:
+    """Weight of the state and of the predictions at ``nodes`` for the step s -> t that is exact for polynomials through them.
+
+    Nodes where alpha = 0 have no place in lam or rho and get no weight; a step to sigma = 0 or from alpha = 0 is of first order.
+    """
+    lost = sum(k.alpha == 0 for k in nodes)
+    if lost and len(nodes) > 1 and s.alpha > 0:
+        weight, weights = adams(path, [k for k in nodes if k.alpha > 0], s, t, kind, polynomial)
+        return weight, weights + [0.0] * lost
     if len(nodes) == 1 or t.sigma == 0 or s.alpha == 0:
         weight, first = transfer(s, t, kind)
         return weight, [first] + [0.0] * (len(nodes) - 1)

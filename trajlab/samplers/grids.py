@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, Self
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -15,7 +15,8 @@ from trajlab.catalog import unknown
 from trajlab.paths.denoiser import level_range
 from trajlab.paths.gaussian import GaussianPath, Level
 
-End = Literal["denoise", "stop"]
+#: Ends of a grid.
+ENDS = ("denoise", "stop")
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,13 @@ class Grid:
 
     path: GaussianPath
     lam: Tensor
-    end: End = "denoise"
+    end: str = "denoise"
 
     def __post_init__(self) -> None:
         lam = torch.as_tensor(self.lam, dtype=torch.float64)
         object.__setattr__(self, "lam", lam)
-        if self.end not in ("denoise", "stop"):
-            raise ValueError(unknown("end of a grid", str(self.end), ("denoise", "stop")))
+        if self.end not in ENDS:
+            raise ValueError(unknown("end of a grid", str(self.end), ENDS))
         if lam.ndim != 1 or len(lam) < 2:
             raise ValueError(f"a grid wants one axis and at least two nodes; lam of shape {tuple(lam.shape)} came")
         if bool(torch.isnan(lam).any()):
@@ -60,7 +61,7 @@ class Grid:
         """The levels of the nodes, as numbers."""
         return self.path.levels(self.lam)
 
-    def ended(self, end: End) -> Self:
+    def ended(self, end: str) -> Self:
         """The same nodes with another end."""
         return replace(self, end=end)
 
@@ -76,7 +77,7 @@ def _bounds(path: GaussianPath, steps: int, start: float | None, stop: float | N
     return first, last
 
 
-def uniform_lam(path: GaussianPath, steps: int, start: float | None = None, stop: float | None = None, end: End = "denoise") -> Grid:
+def uniform_lam(path: GaussianPath, steps: int, start: float | None = None, stop: float | None = None, end: str = "denoise") -> Grid:
     """Nodes uniform in the log-SNR from ``start`` to ``stop`` (defaults: the path's range, at most -7 to 7).
 
     Raises:
@@ -85,12 +86,12 @@ def uniform_lam(path: GaussianPath, steps: int, start: float | None = None, stop
     return Grid(path, torch.linspace(*_bounds(path, steps, start, stop), steps + 1, dtype=torch.float64), end)
 
 
-def uniform_t(path: GaussianPath, steps: int, start: float | None = None, stop: float | None = None, end: End = "denoise") -> Grid:
+def uniform_t(path: GaussianPath, steps: int, start: float | None = None, stop: float | None = None, end: str = "denoise") -> Grid:
     """Nodes uniform in the path's t, between log-SNRs ``start`` and ``stop``."""
     return power_t(path, steps, start, stop, end, power=1.0)
 
 
-def power_t(path: GaussianPath, steps: int, start: float | None = None, stop: float | None = None, end: End = "denoise",
+def power_t(path: GaussianPath, steps: int, start: float | None = None, stop: float | None = None, end: str = "denoise",
             power: float = 2.0) -> Grid:
     """Nodes uniform in (1 - t)^(1/power): 2 is the quadratic grid of DDIM and DEIS, dense near the data."""
     bounds = torch.tensor(_bounds(path, steps, start, stop), dtype=torch.float64)
@@ -99,7 +100,7 @@ def power_t(path: GaussianPath, steps: int, start: float | None = None, stop: fl
     return Grid(path, _pinned(lam, bounds), end)
 
 
-def karras(path: GaussianPath, steps: int, start: float | None = None, stop: float | None = None, end: End = "denoise", rho: float = 7.0) -> Grid:
+def karras(path: GaussianPath, steps: int, start: float | None = None, stop: float | None = None, end: str = "denoise", rho: float = 7.0) -> Grid:
     """Nodes uniform in (sigma/alpha)^(1/rho) (Karras et al. 2022)."""
     bounds = torch.tensor(_bounds(path, steps, start, stop), dtype=torch.float64)
     root = torch.exp(-bounds / rho)
@@ -107,12 +108,12 @@ def karras(path: GaussianPath, steps: int, start: float | None = None, stop: flo
     return Grid(path, _pinned(lam, bounds), end)
 
 
-def explicit(path: GaussianPath, lam: Sequence[float] | Tensor, end: End = "denoise") -> Grid:
+def explicit(path: GaussianPath, lam: Sequence[float] | Tensor, end: str = "denoise") -> Grid:
     """The nodes that are given, as log-SNR."""
     return Grid(path, torch.as_tensor(lam, dtype=torch.float64), end)
 
 
-def at_times(path: GaussianPath, t: Sequence[float] | Tensor, end: End = "denoise") -> Grid:
+def at_times(path: GaussianPath, t: Sequence[float] | Tensor, end: str = "denoise") -> Grid:
     """The nodes that are given, as generative times.
 
     Raises:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Shaped
 from torch import Tensor
 
 from trajlab.paths.denoiser import Denoises
@@ -39,7 +39,7 @@ class Samples:
 def sample(
     denoiser: Denoises,
     grid: Grid,
-    start: Float[Tensor, "batch *event"] | Sequence[int],
+    start: Shaped[Tensor, "batch *event"] | Sequence[int],
     solver: Solver | None = None,
     *,
     generator: torch.Generator | RowNoise | None = None,

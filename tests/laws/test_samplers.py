@@ -1,0 +1,125 @@
+"""Laws of every solver of the table: it turns, reflects and permutes with its input, minds its own row, respects masks, and counts its calls."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from laws.noise_to_data import Changed, Counting, grid, seeded, start, turn
+
+from trajlab import catalog
+from trajlab.samplers.noise import RowNoise
+from trajlab.samplers.sample import sample
+
+SOLVERS = sorted(catalog.table("samplers"))
+CLOSE = {"rtol": 1e-8, "atol": 1e-9}
+
+
+def solver(name):
+    return catalog.find(name, "samplers")()
+
+
+def hooks(name):
+    """No hook, and everything that keeps the symmetries at once."""
+    if name == "plain":
+        return ()
+    from trajlab.guidance.constraints import NormClamp, ZeroCentre
+
+    return (ZeroCentre(), NormClamp(3.0))
+
+
+@pytest.fixture(params=SOLVERS)
+def name(request):
+    return request.param
+
+
+@pytest.fixture(params=["plain", "hooks"])
+def hooked(request):
+    return hooks(request.param)
+
+
+@pytest.mark.parametrize("reflect", [False, True], ids=["rotation", "reflection"])
+def test_turns_with_its_input(name, hooked, reflect):
+    q = turn(reflect=reflect)
+    there = lambda x: x @ q  # noqa: E731
+    back = lambda x: x @ q.T  # noqa: E731
+    plain = sample(Counting(), grid(), start(), solver(name), generator=seeded(), hooks=hooked).x
+    turned = sample(Counting(), grid(), there(start()), solver(name), generator=Changed(seeded(), there, back), hooks=hooked).x
+    torch.testing.assert_close(turned, there(plain), **CLOSE)
+
+
+def test_permutes_with_its_input(name, hooked):
+    order = torch.tensor([3, 0, 4, 1, 2])
+    there = lambda x: x[:, order]  # noqa: E731
+    back = lambda x: x[:, order.argsort()]  # noqa: E731
+    plain = sample(Counting(), grid(), start(), solver(name), generator=seeded(), hooks=hooked).x
+    moved = sample(Counting(), grid(), there(start()), solver(name), generator=Changed(seeded(), there, back), hooks=hooked).x
+    torch.testing.assert_close(moved, there(plain), **CLOSE)
+
+
+def test_a_row_does_not_depend_on_its_batch(name, hooked):
+    pull = torch.tensor([0.0, 0.05, 0.1], dtype=torch.float64)
+    x = start() * torch.tensor([1.0, 3.0, 0.2], dtype=torch.float64).reshape(-1, 1, 1, 1)
+    whole = sample(Counting(pull=pull), grid(), x, solver(name), generator=seeded(), hooks=hooked).x
+    for row in range(3):
+        noise = RowNoise(seeded(), rows=[row])
+        alone = sample(Counting(pull=pull[row : row + 1]), grid(), x[row : row + 1], solver(name), generator=noise, hooks=hooked).x
+        torch.testing.assert_close(alone[0], whole[row], **CLOSE)
+
+
+def test_what_is_hidden_changes_nothing(name, hooked):
+    mask = torch.ones(3, 5, 4, dtype=torch.bool)
+    mask[0, 3:] = False
+    mask[1, :, 3] = False
+    x = start() * mask[..., None]
+    garbage = torch.where(mask[..., None], x, torch.full_like(x, 50.0))
+    clean = sample(Counting(), grid(), x, solver(name), generator=seeded(), mask=mask, hooks=hooked).x
+    dirty = sample(Counting(), grid(), garbage, solver(name), generator=seeded(), mask=mask, hooks=hooked).x
+    torch.testing.assert_close(dirty, clean, rtol=0, atol=0)
+    assert bool((clean[~mask] == 0).all())
+    # Nodes that are hidden might as well not be there (noise apart, whose place in the stream they take).
+    kept = sample(Counting(), grid(), x[:1, :3], solver(name), generator=Changed(RowCut.generator(), lambda z: z[:, :3], RowCut.wider), hooks=hooked).x
+    torch.testing.assert_close(kept[0], clean[0, :3], **CLOSE)
+
+
+class RowCut:
+    """Noise of the padded row, for the row without padding."""
+
+    @staticmethod
+    def generator():
+        return seeded()
+
+    @staticmethod
+    def wider(x):
+        return torch.cat([x, x.new_zeros(len(x), 2, *x.shape[2:])], 1)
+
+
+def test_calls_are_counted_and_nothing_is_kept(name):
+    used, denoiser = solver(name), Counting()
+    first = sample(denoiser, grid(), start(), used, generator=seeded(), trace=True)
+    assert first.nfe == denoiser.calls > 0
+    try:
+        assert used.plan(grid()).nfe == first.nfe
+    except NotImplementedError:
+        pass
+    sample(denoiser, grid(15), start(5)[:, :2], used, generator=seeded())
+    again = sample(denoiser, grid(), start(), used, generator=seeded())
+    torch.testing.assert_close(again.x, first.x, rtol=0, atol=0)
+    assert torch.equal(first.trace[-1].x, first.x)
+    assert len({step.index for step in first.trace}) == len(first.trace)
+
+
+def test_float32_stays_float32(name):
+    x = sample(Counting(), grid(), start().float(), solver(name), generator=seeded()).x
+    assert x.dtype == torch.float32
+    assert bool(torch.isfinite(x).all())
+
+
+def test_half_precision_is_raised(name):
+    assert sample(Counting(), grid(), start().bfloat16(), solver(name), generator=seeded()).x.dtype == torch.float32
+
+
+def test_every_name_of_the_table_gives_a_solver():
+    from trajlab.samplers.solver import Solver
+
+    assert SOLVERS
+    assert all(isinstance(solver(name), Solver) for name in SOLVERS)
