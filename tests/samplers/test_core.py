@@ -163,7 +163,7 @@ def test_a_mask_of_the_wrong_shape_is_refused(ring, x):
 
 
 def test_another_path_is_refused(ring, x):
-    with pytest.raises(TypeError, match="make the grid on denoiser.path"):
+    with pytest.raises(TypeError, match="make the grid on denoiser"):
         sample(ring.denoiser(VPLinear()), grids.uniform_lam(Rectified(), 5), x)
 
 
