@@ -41,6 +41,11 @@ FRONT_DOOR = {
     "rollout": "trajlab.models.rollout:rollout",
     "RolloutConfig": "trajlab.models.rollout:RolloutConfig",
     "TrainConfig": "trajlab.train.config:TrainConfig",
+    # from noise to data
+    "sample": "trajlab.samplers.sample:sample",
+    "Denoiser": "trajlab.paths.denoiser:Denoiser",
+    "Edm": "trajlab.paths.denoiser:Edm",
+    "Grid": "trajlab.samplers.grids:Grid",
     # thermostats
     "NVE": "trajlab.dynamics.thermostats:NVE",
     "Langevin": "trajlab.dynamics.thermostats:Langevin",

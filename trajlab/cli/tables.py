@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from trajlab import models, sources
+from trajlab import couplings, models, paths, samplers, sources
 from trajlab.catalog import load, unknown
 
 
@@ -43,7 +43,7 @@ def summary(target: str) -> str:
     tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
     own = next((ast.get_docstring(n) for n in tree.body if isinstance(n, ast.ClassDef | ast.FunctionDef) and n.name == name), None)
     text = ast.get_docstring(tree) if target in models.TABLE.values() else own or ast.get_docstring(tree)
-    return re.split(r"(?<=\.)\s", " ".join((text or "").split()), maxsplit=1)[0].rstrip(".")
+    return re.split(r"(?<=\.)\s(?=[A-Z])", " ".join((text or "").split()), maxsplit=1)[0].rstrip(".")
 
 
 def setting(target: str) -> str:
@@ -60,12 +60,15 @@ def setting(target: str) -> str:
 
 
 def groups() -> dict[str, dict[str, str]]:
-    """Methods, sources and commands, each name with a few words."""
+    """Methods, sources, samplers, paths, couplings and commands, each name with a few words."""
     from trajlab.cli import TABLE
 
     return {
         "methods": {name: summary(target) for name, target in models.TABLE.items()},
         "sources": {name: setting(target) for name, target in sources.TABLE.items() if name != "xtb"}
         | {"xtb:MOLECULE": "any molecule by name or file, forces from GFN2-xTB"},
+        "samplers": {name: summary(target) for name, target in samplers.TABLE.items()},
+        "paths": {name: summary(target) for name, target in paths.TABLE.items()},
+        "couplings": {name: summary(target) for name, target in couplings.TABLE.items()},
         "commands": {name: what for name, (_, what) in TABLE.items()},
     }
