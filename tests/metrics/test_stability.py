@@ -30,7 +30,7 @@ class Springs:
         square, self.modes = torch.linalg.eigh(ACCELERATION * self.hessian / root[:, None] / root)
         self.omega, self.root = square.clamp_min(0).sqrt(), root
 
-    def propagate(self, p, cache=None):  # noqa: ARG002
+    def propagate(self, p, cache=None):
         q = ((p.x.reshape(-1, *self.rest.x.shape) - self.rest.x).flatten(1) * self.root) @ self.modes
         w = (p.v.reshape(-1, *self.rest.x.shape).flatten(1) * self.root) @ self.modes
         angle = self.omega * self.stride

@@ -66,7 +66,7 @@ class Ballistic:
     stride = 5.0
     limits = None
 
-    def propagate(self, p, cache=None):  # noqa: ARG002
+    def propagate(self, p, cache=None):
         return p.v * self.stride, p.v
 
 
@@ -102,7 +102,7 @@ class Harmonic:
     def __init__(self, centre: torch.Tensor, omega: float) -> None:
         self.centre, self.omega = centre, omega
 
-    def propagate(self, p, cache=None):  # noqa: ARG002
+    def propagate(self, p, cache=None):
         u = p.x - self.centre
         angle = torch.tensor(self.omega * self.stride, dtype=torch.float64)
         c, s = angle.cos(), angle.sin()

@@ -32,10 +32,10 @@ class Untouchable(LennardJones):
         super().__init__()
         self.asked = 0
 
-    def get_forces(self, *args, **kwargs):  # noqa: ARG002
+    def get_forces(self, *args, **kwargs):
         raise AssertionError("forces were asked for")
 
-    def get_potential_energy(self, *args, **kwargs):  # noqa: ARG002
+    def get_potential_energy(self, *args, **kwargs):
         self.asked += 1
         return 1.5
 
@@ -46,7 +46,7 @@ class EmtPropagator:
     stride = 2.0
     limits = None
 
-    def propagate(self, p, cache=None):  # noqa: ARG002
+    def propagate(self, p, cache=None):
         atoms = atoms_of(p)
         atoms.calc = EMT()
         VelocityVerlet(atoms, 2.0 * units.fs).run(1)
