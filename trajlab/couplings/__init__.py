@@ -1,4 +1,8 @@
 """Who is paired with whom."""
 
 #: Couplings by name.
-TABLE: dict[str, str] = {}
+TABLE: dict[str, str] = {
+    "independent": "trajlab.couplings.independent:Independent",
+    "minibatch_ot": "trajlab.couplings.minibatch_ot:MinibatchOT",
+    "semidiscrete": "trajlab.couplings.semidiscrete:SemiDiscrete",
+}
