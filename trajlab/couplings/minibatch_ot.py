@@ -72,7 +72,8 @@ class MinibatchOT:
         s, d, m = source.double().flatten(1), torch.where(there, data, 0).double().flatten(1), there.double().flatten(1)
         for name, value in (("source", s), ("data", d)):
             if not bool(torch.isfinite(value).all()):
-                raise ValueError(f"row {int((~torch.isfinite(value)).any(1).nonzero()[0])} of the {name} is not finite; hide missing values with a mask")
+                row = int((~torch.isfinite(value)).any(1).nonzero()[0])
+                raise ValueError(f"row {row} of the {name} is not finite; hide missing values with a mask")
         table = (s**2) @ m.T - 2 * s @ d.T + (d**2).sum(1)
         if self.condition_weight == 0:
             return table

@@ -57,8 +57,9 @@ def check_permutation(index: Tensor) -> None:
         raise ValueError(f"the index runs from {int(index.min())} to {int(index.max())}; a permutation of 0 to {len(index) - 1} was wanted")
     times = torch.bincount(index, minlength=len(index))
     if bool((times != 1).any()):
-        raise ValueError(f"the index is not a permutation: row {int(times.argmax())} comes {int(times.max())} times and row {int(times.argmin())} never. "
-                         "Pairs drawn with replacement repeat some samples and omit others; use a coupling that assigns, such as MinibatchOT")
+        many, few = int(times.argmax()), int(times.argmin())
+        raise ValueError(f"the index is not a permutation: row {many} comes {int(times[many])} times and row {few} never. Pairs "
+                         "drawn with replacement repeat some samples and omit others; use a coupling that assigns, such as MinibatchOT")
 
 
 def _moved(index: Tensor, value: Any, shared: frozenset[str], place: str) -> Any:

@@ -43,7 +43,8 @@ class HighFrequencies:
         """
         frames = x.shape[self.axis]
         if not 1 <= self.drop < frames or self.axis % x.ndim == 0:
-            raise ValueError(f"drop={self.drop} modes of {frames} frames (axis {self.axis} of {tuple(x.shape)}) came; at least one must go and one stay")
+            raise ValueError(f"drop={self.drop} modes of {frames} frames (axis {self.axis} of {tuple(x.shape)}) came; "
+                             "at least one must go and one stay")
         low = _cosines(frames, self.drop).to(x)
         moved = x.movedim(self.axis, -1)
         left = moved - (moved @ low.T) @ low

@@ -50,7 +50,8 @@ class TimeShift(Solver):
         candidates: levels tried within a window in ``lam``; a window in ``index`` tries the integers.
 
     Raises:
-        ValueError: a window that is not positive, a negative variance, eta outside [0, 1], fewer than three candidates or entries, or an unknown word.
+        ValueError: a window that is not positive, a negative variance, eta outside [0, 1], fewer than three candidates or entries, or an
+            unknown word.
     """
 
     variance: float = 1.0
@@ -70,7 +71,8 @@ class TimeShift(Solver):
         if self.uninformative not in ("warn", "raise", "shift"):
             raise ValueError(unknown("way with levels that the variance cannot tell apart", self.uninformative, ("warn", "raise", "shift")))
         if not self.window > 0 or not self.variance >= 0 or not 0 <= self.eta <= 1:
-            raise ValueError(f"window={self.window:g}, variance={self.variance:g}, eta={self.eta:g} came; window > 0, variance >= 0, 0 <= eta <= 1 were wanted")
+            raise ValueError(f"window={self.window:g}, variance={self.variance:g}, eta={self.eta:g} came; "
+                             "window > 0, variance >= 0, 0 <= eta <= 1 were wanted")
         if self.candidates < 3 or self.entries < 3:
             raise ValueError(f"candidates={self.candidates}, entries={self.entries} came; at least three of each were wanted")
 
@@ -88,8 +90,9 @@ class TimeShift(Solver):
             x = found.x0 if there.sigma == 0 else self._step(run, x, found, start, there)
             x = run.arrived(x, found, there)
         if blind:
-            warnings.warn(f"the variance does not tell noise levels apart at nodes {blind} of {grid.steps}: over the window it changes by less than its "
-                          "sampling error, so samples were left unshifted there. Widen the window, or measure a view that holds noise only", stacklevel=2)
+            warnings.warn(f"the variance does not tell noise levels apart at nodes {blind} of {grid.steps}: over the window it changes by less than "
+                          "its sampling error, so samples were left unshifted there. Widen the window, or measure a view that holds noise only",
+                          stacklevel=2)
         return x
 
     def shifted(self, path: GaussianPath, x: Float[Tensor, "batch *event"], level: Level, between: tuple[float, float] | None = None,
@@ -114,8 +117,9 @@ class TimeShift(Solver):
         lam, known = self.shifted(grid.path, x, here, (grid.levels[k - 1].lam, following), run.mask)
         if not bool(known.all()) and self.uninformative != "shift":
             if self.uninformative == "raise":
-                raise ValueError(f"at node {k} (lam = {here.lam:.3g}) the variance over the window changes by less than its sampling error, in row "
-                                 f"{int((~known).nonzero()[0])}: it says nothing about the level. Widen the window, or measure a view that holds noise only")
+                raise ValueError(f"at node {k} (lam = {here.lam:.3g}) the variance over the window changes by less than its sampling error, in "
+                                 f"row {int((~known).nonzero()[0])}: it says nothing about the level. Widen the window, or measure a view that "
+                                 "holds noise only")
             blind.append(k)
             lam = torch.where(known, lam, here.lam)
         return grid.path.level(lam, like=x)
