@@ -9,4 +9,8 @@ TABLE = {
     "edm": "trajlab.paths.schedules:EDM",
     "sub_vp": "trajlab.paths.schedules:SubVP",
     "rectified": "trajlab.paths.schedules:Rectified",
+    "interpolant": "trajlab.paths.interpolants:Interpolant",
+    "pfgm": "trajlab.paths.pfgm:PFGM",
+    "kinetic_optimal": "trajlab.paths.kinetic_optimal:KineticOptimal",
+    "ncsn_table": "trajlab.paths.frameworks:SigmaTable",
 }

@@ -57,6 +57,11 @@ class Prediction:
     def velocity(self) -> Float[Tensor, "batch *event"]:
         return self.view("velocity")
 
+    @property
+    def kind(self) -> str:
+        """The reading that it was made with, which loses no digits."""
+        return next(iter(self._found))
+
     def view(self, kind: str) -> Float[Tensor, "batch *event"]:
         """The prediction read as ``kind``.
 
