@@ -32,4 +32,5 @@ TABLE = {
     "unipc_bh1": "trajlab.samplers.unipc:unipc_bh1",
     "unipc_bh2": "trajlab.samplers.unipc:unipc_bh2",
     "unipc_x0": "trajlab.samplers.unipc:unipc_x0",
+    "usf": "trajlab.samplers.solver_schedule:SolverSchedule",
 }
