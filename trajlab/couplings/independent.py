@@ -17,7 +17,7 @@ class Independent:
     Between two stored populations whose rows are in some order (cells sorted by type, say) give a generator.
     """
 
-    def __call__(self, source: Float[Tensor, "n *event"], data: Float[Tensor, "m *event"], *, generator: torch.Generator | None = None,
+    def __call__(self, source: Float[Tensor, "n *event"], data: Float[Tensor, "m *other"], *, generator: torch.Generator | None = None,
                  **_: Any) -> Int[Tensor, " n"]:
         """The index that pairs `source[k]` with `data[index[k]]`.
 

@@ -39,7 +39,7 @@ class MinibatchOT:
         if self.block is not None and self.block < 2:
             raise ValueError(f"block={self.block} came; two rows or more were wanted, or None for the whole batch")
 
-    def __call__(self, source: Float[Tensor, "n *event"], data: Float[Tensor, "m *event"], *, mask: Bool[Tensor, "m *part"] | None = None,
+    def __call__(self, source: Float[Tensor, "n *event"], data: Float[Tensor, "m *other"], *, mask: Bool[Tensor, "m *part"] | None = None,
                  condition: Tensor | None = None, source_condition: Tensor | None = None,
                  generator: torch.Generator | None = None) -> Int[Tensor, " n"]:
         """The index that pairs `source[k]` with `data[index[k]]`; permute everything that belongs to a sample by `together`.
@@ -63,7 +63,7 @@ class MinibatchOT:
             index[rows] = columns[_assigned(table[rows][:, columns])]
         return index.to(data.device)
 
-    def cost(self, source: Float[Tensor, "n *event"], data: Float[Tensor, "m *event"], *, mask: Bool[Tensor, "m *part"] | None = None,
+    def cost(self, source: Float[Tensor, "n *event"], data: Float[Tensor, "m *other"], *, mask: Bool[Tensor, "m *part"] | None = None,
              condition: Tensor | None = None, source_condition: Tensor | None = None) -> Float[Tensor, "n m"]:
         """What every pair costs, float64; arguments as for the call."""
         if source.shape[1:] != data.shape[1:]:
