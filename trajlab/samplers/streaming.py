@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -94,7 +94,7 @@ class StreamBatch:
 
     denoiser: Denoises
     grid: Grid
-    renoise: Literal["noise", "ddim"] = "noise"
+    renoise: str = "noise"
     hooks: tuple[Hook, ...] = ()
 
     def __post_init__(self) -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -24,7 +23,7 @@ from trajlab.paths.gaussian import GaussianPath, Level
 from trajlab.paths.prediction import Prediction
 from trajlab.samplers.grids import Grid
 from trajlab.samplers.noise_views import View, everything
-from trajlab.samplers.solver import Solver, transfer
+from trajlab.samplers.solver import Solver
 from trajlab.samplers.tables import Run
 
 
@@ -39,7 +38,7 @@ class TimeShift(Solver):
     Attributes:
         variance: v, per number, of the data (of the view of the data) about zero or about ``mean``. Standardised data have 1.
         window: full width of the window; it ends at the neighbouring nodes in any case.
-        unit: of the window: ``lam``, or ``index`` of a table of ``entries`` noise levels (30 of 1000 is a published choice).
+        unit: of the window: ``lam`` (log-SNR), or ``index`` of a table of ``entries`` noise levels (30 of 1000 is a published choice).
         entries: length of that table.
         until: shift only at nodes with lam below this: the late steps are left alone. None: everywhere. In the index n of a table,
             n > n_c is lam < path.lam_of(1 - n_c / (entries - 1)).
@@ -56,12 +55,12 @@ class TimeShift(Solver):
 
     variance: float = 1.0
     window: float = 0.5
-    unit: Literal["lam", "index"] = "lam"
+    unit: str = "lam"
     entries: int = 1000
     until: float | None = None
     mean: Tensor | None = None
     view: View = everything
-    uninformative: Literal["warn", "raise", "shift"] = "warn"
+    uninformative: str = "warn"
     eta: float = 0.0
     candidates: int = 41
 
@@ -126,8 +125,8 @@ class TimeShift(Solver):
 
     def _step(self, run: Run, x: Tensor, found: Prediction, s: Level, t: Level) -> Tensor:
         if self.eta == 0:
-            state, clean = transfer(s, t, "x0")
-            return x * state + found.x0 * clean
+            ratio = t.sigma / s.sigma
+            return x * ratio + found.x0 * (t.alpha - ratio * s.alpha)
         fresh = self.eta * t.sigma * (1 - (t.sigma * s.alpha / (t.alpha * s.sigma)) ** 2) ** 0.5
         kept = (t.sigma**2 - fresh**2) ** 0.5
         return found.x0 * t.alpha + found.eps * kept + run.draw(x) * fresh
