@@ -33,4 +33,5 @@ TABLE = {
     "unipc_bh2": "trajlab.samplers.unipc:unipc_bh2",
     "unipc_x0": "trajlab.samplers.unipc:unipc_x0",
     "usf": "trajlab.samplers.solver_schedule:SolverSchedule",
+    "dpm_solver_v3": "trajlab.samplers.dpm_solver_v3:DPMSolverV3",
 }
