@@ -34,4 +34,7 @@ TABLE = {
     "unipc_x0": "trajlab.samplers.unipc:unipc_x0",
     "usf": "trajlab.samplers.solver_schedule:SolverSchedule",
     "dpm_solver_v3": "trajlab.samplers.dpm_solver_v3:DPMSolverV3",
+    "rk4": "trajlab.samplers.flow_ode:rk4",
+    "dopri5": "trajlab.samplers.flow_ode:dopri5",
+    "interpolant_sde": "trajlab.samplers.interpolant_sde:InterpolantSDE",
 }
