@@ -58,13 +58,13 @@ class SimilarityFilter:
         return (1 - (1 - cosine) / (1 - self.threshold)).clamp(min=0)
 
     def __call__(self, residual: Float[Tensor, "stream *event"], seen: Seen | None,
-                 generator: torch.Generator) -> tuple[Bool[Tensor, " stream"], Seen]:
+                 generator: torch.Generator | RowNoise) -> tuple[Bool[Tensor, " stream"], Seen]:
         """Which streams must process this frame, and what to hand in with the next. The first frame (seen = None) is processed.
 
         Args:
             residual: of this frame, by `residual`.
             seen: what the last call returned.
-            generator: of the draw; row k depends on its state and on k alone.
+            generator: of the draw; row k depends on its state and on k alone. One `RowNoise` kept for many ticks is quicker.
 
         Raises:
             ValueError: the residual has another shape than the last, or is not finite.
@@ -76,7 +76,8 @@ class SimilarityFilter:
             return torch.ones(len(residual), dtype=torch.bool, device=residual.device), Seen(residual.clone(), _zeros(residual))
         if seen.residual.shape != residual.shape:
             raise ValueError(f"a residual of shape {tuple(residual.shape)} came after one of {tuple(seen.residual.shape)}; start anew with seen=None")
-        uniform = torch.special.ndtr(RowNoise(generator).normal(_zeros(residual).double()))
+        rows = generator if isinstance(generator, RowNoise) else RowNoise(generator)
+        uniform = torch.special.ndtr(rows.normal(_zeros(residual).double()))
         similar = uniform < self.probability(cosine(residual, seen.residual).double())
         over = self._over(seen.skipped)
         process = ~similar | over
