@@ -57,7 +57,7 @@ class Boundary:
 
 
 def choose_start(denoiser: Denoises, grid: Grid, targets: Float[Tensor, "pair *event"], metric: Metric,
-                 candidates: Float[Tensor, "candidate *event"] | int, *, solver: Solver | None = None,
+                 candidates: Float[Tensor, "candidate *other"] | int, *, solver: Solver | None = None,
                  generator: torch.Generator | None = None, hooks: Sequence[Hook] = ()) -> Boundary:
     """The candidate of least mean loss over reference pairs; every candidate costs one deterministic run over all pairs.
 
