@@ -32,14 +32,15 @@ class DPMSolver(Solver):
     """Single-step DPM-Solver: ``order`` calls for every interval of the grid.
 
     In noise prediction an order above 1 multiplies any change of the denoiser within a step by about (rho_s - rho_t) / (2 rho_t), and so explodes
-    on few steps from high noise. Steps longer than ``longest`` in the log-SNR are therefore taken at first order: one call.
+    on few steps from high noise. Use the clean prediction there, which does not, or ``longest``.
 
     Attributes:
         order: 1 to 3.
         kind: ``eps``, or ``x0`` for single-step DPM-Solver++.
         r1: where in a step the first inner call is made; by default 1/2 at order 2 and 1/3 at order 3.
         r2: the second inner call of order 3. The error falls at third order for 2/3 alone (Hochbruck and Ostermann 2005), at second otherwise.
-        longest: the longest step, in log-SNR, that is taken at ``order``. log 3 is a cautious choice; infinite by default.
+        longest: the longest step, in log-SNR, that is taken at ``order``; longer ones are taken at first order, with one call. log 3 is a
+            cautious choice; infinite by default.
 
     Raises:
         ValueError: an unknown kind, an order outside 1 to 3, inner points that are not 0 < r1 < r2 <= 1, or ``longest`` not positive.
