@@ -11,6 +11,9 @@ from trajlab.paths.centre import spread_mask
 from trajlab.paths.gaussian import GaussianPath, Level
 from trajlab.paths.prediction import Prediction
 
+#: Distances held in memory at once.
+HELD = 1 << 22
+
 
 class Empirical:
     """E[x0 | x_t] where x0 is one of ``points``, each equally likely.
@@ -33,16 +36,22 @@ class Empirical:
 
     def __call__(self, x: Tensor, level: Level, mask: Tensor | None = None, **_: Any) -> Prediction:
         """The prediction at ``x`` ``[batch *event]``; where ``mask`` is False, x says nothing."""
-        there = spread_mask(mask, x).flatten(1)
         y = self.points.to(x.device).double().flatten(1)
-        alpha, sigma = (torch.as_tensor(w, dtype=torch.float64, device=x.device).reshape(-1, 1) for w in (level.alpha, level.sigma))
-        seen = torch.where(there, x.double().flatten(1), x.new_zeros((), dtype=torch.float64))
-        weight = there.double()
-        square = (seen**2).sum(1, keepdim=True) - 2 * alpha * (seen @ y.T) + alpha**2 * (weight @ (y**2).T)
+        there = None if mask is None else spread_mask(mask, x).flatten(1)
+        seen = x.double().flatten(1) if there is None else torch.where(there, x.double().flatten(1), 0.0)
+        alpha, sigma = (torch.as_tensor(w, dtype=torch.float64, device=x.device).reshape(-1, 1).expand(len(x), 1) for w in (level.alpha, level.sigma))
+        rows = max(1, HELD // len(y))
+        parts = [self._mean(y, seen[k : k + rows], None if there is None else there[k : k + rows], alpha[k : k + rows], sigma[k : k + rows])
+                 for k in range(0, len(x), rows)]
+        return Prediction(x, level, "x0", torch.cat(parts).reshape(x.shape).to(x.dtype))
+
+    def _mean(self, y: Tensor, seen: Tensor, there: Tensor | None, alpha: Tensor, sigma: Tensor) -> Tensor:
+        """The posterior mean of rows with a size [row d]."""
+        square = (seen @ y.T).mul_(-2 * alpha).add_((seen**2).sum(1, keepdim=True))
+        square = square.addcmul_(alpha**2, (y**2).sum(1) if there is None else there.double() @ (y**2).T).clamp_(min=0)
+        count = seen.shape[1] if there is None else there.sum(1, keepdim=True)
         kernel = getattr(self.path, "log_kernel", _normal)
-        count = weight.sum(1, keepdim=True) if self.degrees is None else self.degrees
-        share = torch.softmax(kernel(square.clamp(min=0), sigma, count), -1)
-        return Prediction(x, level, "x0", (share @ y).reshape(x.shape).to(x.dtype))
+        return torch.softmax(kernel(square, sigma, count if self.degrees is None else self.degrees), -1) @ y
 
 
 def _normal(square: Tensor, sigma: Tensor, _: Any) -> Tensor:

@@ -88,7 +88,7 @@ class Explained:
     def covariance(cls, x: Float[Tensor, "batch *event"], mask: Bool[Tensor, "batch *part"] | None = None,
                    axes: Sequence[int] | None = None) -> Self:
         """Of the Gaussian with the second moments of ``x`` (mask and axes as in `measured`, but every entry is seen always or never)."""
-        x, rank = prepared(x, mask, axes)
+        x, _, rank = prepared(x, mask, axes)
         flat = torch.where(_always(x, mask), x, torch.zeros_like(x)).flatten(1)
         values = torch.linalg.svdvals(flat) ** 2 / len(flat)
         return cls.spectrum(torch.cat([values, values.new_zeros(max(0, rank - len(values)))])[:rank])
@@ -97,7 +97,7 @@ class Explained:
     def subset(cls, x: Float[Tensor, "batch *event"], generator: torch.Generator, mask: Bool[Tensor, "batch *part"] | None = None,
                axes: Sequence[int] | None = None, draws: int = 1) -> Self:
         """Of the empirical law of ``x`` itself, by its exact denoiser; costs batch^2 numbers a level, so pass a subset of a few thousand."""
-        x, _ = prepared(x, mask, axes)
+        x, _, _ = prepared(x, mask, axes)
         always = _always(x, mask)
         x = torch.where(always, x, torch.zeros_like(x))
         return cls.measured(Empirical(x, VPCosine()), x, generator, None if mask is None else always, axes, draws)
@@ -119,24 +119,26 @@ class Explained:
         Raises:
             ValueError: the mean square is not within 20 % of 1, or mask or axes do not fit.
         """
-        x, _ = prepared(x, mask, axes)
+        x, square, _ = prepared(x, mask, axes)
         first, last = denoiser.path.ends
         lam = FEW[(first <= FEW) & (last >= FEW)]
         if len(lam) < 2:
             raise ValueError(f"the denoiser's path runs from lam = {first:g} to {last:g}; a range that holds two multiples of 0.25 was wanted")
         given = condition if mask is None else {"mask": mask, **condition}
-        return cls.from_mmse([_error(denoiser, float(k), x, generator, given, axes, draws) for k in lam], lam)
+        errors = torch.tensor([_error(denoiser, float(k), x, generator, given, axes, draws) for k in lam], dtype=torch.float64)
+        # In units in which the mean square is exactly 1.
+        return cls.from_mmse((errors / square).tolist(), lam + math.log(square) / 2)
 
 
-def prepared(x: Tensor, mask: Tensor | None, axes: Sequence[int] | None) -> tuple[Tensor, int]:
-    """Data with hidden entries zero and means taken out, of mean square exactly 1 per free number; and the least number of those in a row."""
+def prepared(x: Tensor, mask: Tensor | None, axes: Sequence[int] | None) -> tuple[Tensor, float, int]:
+    """Data with hidden entries zero and means taken out, their mean square per free number, and the least number of those in a row."""
     there = spread_mask(mask, x)
     x = torch.where(there, x, torch.zeros_like(x)) if axes is None else centred(x, mask, axes)
     free = degrees(x, mask, axes)
     square = float((x.double() ** 2).sum() / free.sum().clamp(min=1))
     if not 0.8 < square < 1.25:
         raise ValueError(f"the data have mean square {square:.4g} per free number; standardise them (mean square 1) before asking for a path")
-    return x / math.sqrt(square), int(free.min())
+    return x, square, int(free.min())
 
 
 def _always(x: Tensor, mask: Tensor | None) -> Tensor:
@@ -148,12 +150,20 @@ def _always(x: Tensor, mask: Tensor | None) -> Tensor:
 
 def _error(denoiser: Denoises, lam: float, x: Tensor, generator: torch.Generator, given: dict[str, Any], axes: Sequence[int] | None,
            draws: int) -> float:
-    """Mean square error per free number on b x + a eps with a^2 + b^2 = 1, whatever the denoiser's path."""
+    """Mean square error per free number on b x + a eps with a^2 + b^2 = 1, whatever the denoiser's path.
+
+    Told as the difference from that of the linear guess b x_t on the same noise, whose expectation is known: where Lam is small the two
+    guesses are nearly the same, and so are their errors. Without this, Lam's noise, clipped at 0, would lengthen the angle.
+    """
     level, mask, total = denoiser.path.level(lam), given.get("mask"), 0.0
+    free = int(degrees(x, mask, axes).sum())
     for _ in range(draws):
         z = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=generator.device).to(x.device)
         z = torch.where(spread_mask(mask, z), z, torch.zeros_like(z)) if axes is None else centred(z, mask, axes)
         with torch.no_grad():
-            found = denoiser(level.alpha * x + level.sigma * z, level, **given).x0
-        total += float((torch.where(spread_mask(mask, x), found - x, torch.zeros_like(x)).double() ** 2).sum())
-    return total / (draws * int(degrees(x, mask, axes).sum()))
+            state = level.alpha * x + level.sigma * z
+            found = denoiser(state, level, **given).x0
+        linear = level.alpha / (level.alpha**2 + level.sigma**2) * state
+        total += float(((found - x).double() ** 2 - (linear - x).double() ** 2)[spread_mask(mask, x)].sum())
+    noise, square = level.sigma**2 / (level.alpha**2 + level.sigma**2), float((x.double() ** 2).sum()) / free
+    return noise * (noise * square + 1 - noise) + total / (draws * free)

@@ -34,11 +34,10 @@ def betas(kind: str = "linear", steps: int = 1000, first: float = 1e-4, last: fl
     """
     if steps < 2:
         raise ValueError(f"steps={steps}; a table wants at least two")
-    n = torch.linspace(0, 1, steps, dtype=torch.float64)
     if kind == "linear":
-        return tuple((first + n * (last - first)).tolist())
+        return tuple(torch.linspace(first, last, steps, dtype=torch.float64).tolist())
     if kind == "scaled_linear":
-        return tuple(((math.sqrt(first) + n * (math.sqrt(last) - math.sqrt(first))) ** 2).tolist())
+        return tuple((torch.linspace(math.sqrt(first), math.sqrt(last), steps, dtype=torch.float64) ** 2).tolist())
     if kind == "cosine":
         edge = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
         abar = torch.cos((edge + 0.008) / 1.008 * math.pi / 2) ** 2

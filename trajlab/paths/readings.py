@@ -21,7 +21,7 @@ class Reading:
     """What is known at states on a path, and everything that follows from it. A Gaussian path's single prediction is a `Prediction` instead.
 
         eta = -c score,   drift = velocity - c c' score;  and where the source is N(0, I), with s = a^2 + c^2 and s' half its derivative:
-        score = (b drift - b' x) / (b' s - b s'),         drift = (b' x + (b' s - b s') score) / b
+        score = (b drift - b' x) / (b' s - b s')
 
     Args:
         path: the path.
@@ -60,19 +60,25 @@ class Reading:
         return spread(k.b, self.x), spread(k.db, self.x), spread(span, self.x)
 
     @cached_property
+    def _quiet(self) -> bool:
+        """Whether the bridge's noise plays no part at any of these times: drift and velocity are then the same."""
+        return not bool(((self._k.c > 0) | (self._k.cdc != 0)).any())
+
+    @cached_property
     def score(self) -> Float[Tensor, "batch *event"]:
         """grad log p_t."""
         if "score" in self.known:
             return self.known["score"]
-        k = self._k
+        k, drift = self._k, self.known.get("drift")
         if "eta" in self.known and bool((k.c > 0).all()):
             return -self.known["eta"] / k.c
-        if "drift" in self.known and self.path.gaussian_source:
+        if self.path.gaussian_source:
             b, db, span = self._gaussian
+            flow, span = (drift, span) if drift is not None else (self.known["velocity"], span + b * k.cdc)
             if bool((span != 0).all()):
-                return (b * self.known["drift"] - db * self.x) / span
-        if "drift" in self.known and "velocity" in self.known and bool((k.cdc != 0).all()):
-            return (self.known["velocity"] - self.known["drift"]) / k.cdc
+                return (b * flow - db * self.x) / span
+        if drift is not None and "velocity" in self.known and bool((k.cdc != 0).all()):
+            return (self.known["velocity"] - drift) / k.cdc
         raise ValueError(self._reason("score"))
 
     @cached_property
@@ -89,13 +95,8 @@ class Reading:
         """E[dx_t/dt | x_t]: the velocity of the deterministic flow."""
         if "drift" in self.known:
             return self.known["drift"]
-        if "velocity" in self.known and not bool((self._k.c > 0).any()):
-            return self.known["velocity"]
-        if "velocity" in self.known and ("score" in self.known or "eta" in self.known):
-            if "score" in self.known:
-                return self.known["velocity"] - self._k.cdc * self.known["score"]
-            dc = torch.where(self._k.c > 0, self._k.dc, torch.zeros_like(self._k.dc))
-            return self.known["velocity"] + dc * self.known["eta"]
+        if "velocity" in self.known:
+            return self.known["velocity"] + self._push
         if self.path.gaussian_source and ("score" in self.known or "eta" in self.known):
             b, db, span = self._gaussian
             if bool((b != 0).all()):
@@ -105,11 +106,18 @@ class Reading:
     @cached_property
     def velocity(self) -> Float[Tensor, "batch *event"]:
         """E[I' | x_t]: the drift without the part of the bridge's noise."""
-        if "velocity" in self.known:
-            return self.known["velocity"]
-        if not bool((self._k.c > 0).any()):
-            return self.drift
-        return self.drift + self._k.cdc * self.score
+        return self.known["velocity"] if "velocity" in self.known else self.drift - self._push
+
+    @property
+    def _push(self) -> Tensor | float:
+        """c' E[z | x_t] = -c c' score: what the bridge's noise adds to the velocity. From eta where c' is finite, else from the score."""
+        if self._quiet:
+            return 0.0
+        if "eta" in self.known and "score" not in self.known and bool(torch.isfinite(self._k.dc).all()):
+            return self._k.dc * self.known["eta"]
+        if "score" in self.known or "eta" in self.known or self.path.gaussian_source:
+            return -self._k.cdc * self.score
+        raise ValueError(self._reason("other of drift and velocity"))
 
     def _reason(self, wanted: str) -> str:
         known = " and ".join(self.known)
