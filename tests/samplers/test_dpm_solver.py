@@ -60,7 +60,8 @@ def test_calls(order):
 
 
 def test_plan_of_fast():
-    assert [fast_orders(n) for n in (1, 2, 3, 4, 5, 6, 9, 10, 11)] == [[1], [2], [2, 1], [3, 1], [3, 2], [3, 2, 1], [3, 3, 2, 1], [3, 3, 3, 1], [3, 3, 3, 2]]
+    assert [fast_orders(n) for n in (1, 2, 3, 4, 5, 6)] == [[1], [2], [2, 1], [3, 1], [3, 2], [3, 2, 1]]
+    assert [fast_orders(n) for n in (9, 10, 11)] == [[3, 3, 2, 1], [3, 3, 3, 1], [3, 3, 3, 2]]
     assert all(sum(fast_orders(n)) == n and len(fast_orders(n)) == n // 3 + 1 for n in range(1, 40) if n > 2)
 
 
@@ -122,8 +123,9 @@ def test_two_calls_a_step_explode_from_high_noise_in_noise_prediction_alone():
     assert found[1] > 4 * found[2]
 
 
-@pytest.mark.parametrize(("settings", "words"), [({"order": 4}, "orders 1, 2 and 3"), ({"kind": "v"}, "kind for DPM-Solver"), ({"r1": 0.7}, "0 < r1 < r2"),
-                                                ({"order": 2, "r1": 0.0}, "0 < r1"), ({"r2": 1.2}, "r2 = 1.2"), ({"longest": 0.0}, "longest = 0")])
+@pytest.mark.parametrize(("settings", "words"), [({"order": 4}, "orders 1, 2 and 3"), ({"kind": "v"}, "kind for DPM-Solver"),
+                                                ({"r1": 0.7}, "0 < r1 < r2"), ({"order": 2, "r1": 0.0}, "0 < r1"), ({"r2": 1.2}, "r2 = 1.2"),
+                                                ({"longest": 0.0}, "longest = 0")])
 def test_bad_settings(settings, words):
     with pytest.raises(ValueError, match=words):
         DPMSolver(**settings)

@@ -13,7 +13,6 @@ difference is there (predictor of order 2, corrector of order 1), for which a = 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from trajlab.catalog import unknown
 from trajlab.paths.gaussian import GaussianPath, Level
@@ -23,8 +22,6 @@ from trajlab.samplers.dpm_solver_pp import LOWER_FINAL, step_orders
 from trajlab.samplers.grids import Grid
 from trajlab.samplers.solver import Solver, enough, finished, finite, transfer
 from trajlab.samplers.tables import Stage, Table
-
-Weights = Literal["exact", "bh1", "bh2"]
 
 
 @dataclass(frozen=True)
@@ -48,13 +45,13 @@ class UniPC(Solver):
 
     order: int = 3
     kind: str = "eps"
-    weights: Weights = "exact"
+    weights: str = "exact"
     lower_final: int | None = None
 
     def __post_init__(self) -> None:
         check_kind("UniPC", self.kind)
         if self.weights not in ("exact", "bh1", "bh2"):
-            raise ValueError(unknown("weights of UniPC", str(self.weights), ("exact", "bh1", "bh2")))
+            raise ValueError(unknown("weights of UniPC", self.weights, ("exact", "bh1", "bh2")))
         if not 1 <= self.order <= 5:
             raise ValueError(f"order {self.order} came; 1 to 5 was wanted (higher ones are unstable)")
 
