@@ -9,6 +9,7 @@ import torch
 from laws.noise_to_data import Changed, Counting, grid, seeded, start, turn
 
 from trajlab import catalog
+from trajlab.guidance.constraints import NormClamp, ZeroCentre
 from trajlab.samplers.noise import RowNoise
 from trajlab.samplers.sample import sample
 
@@ -20,13 +21,9 @@ def solver(name):
     return catalog.find(name, "samplers")()
 
 
-def hooks(name):
-    """No hook, and everything that keeps the symmetries at once."""
-    if name == "plain":
-        return ()
-    from trajlab.guidance.constraints import NormClamp, ZeroCentre
-
-    return (ZeroCentre(), NormClamp(3.0))
+def hooks(which, mask=None):
+    """No hook, or constraints that keep the symmetries, at once."""
+    return () if which == "plain" else (ZeroCentre(mask=mask), NormClamp(3.0))
 
 
 @pytest.fixture(params=SOLVERS)
@@ -35,8 +32,13 @@ def name(request):
 
 
 @pytest.fixture(params=["plain", "hooks"])
-def hooked(request):
-    return hooks(request.param)
+def which(request):
+    return request.param
+
+
+@pytest.fixture
+def hooked(which):
+    return hooks(which)
 
 
 @pytest.mark.parametrize("reflect", [False, True], ids=["rotation", "reflection"])
@@ -68,11 +70,11 @@ def test_a_row_does_not_depend_on_its_batch(name, hooked):
         torch.testing.assert_close(alone[0], whole[row], **CLOSE)
 
 
-def test_what_is_hidden_changes_nothing(name, hooked):
+def test_what_is_hidden_changes_nothing(name, which):
     mask = torch.ones(3, 5, 4, dtype=torch.bool)
     mask[0, 3:] = False
     mask[1, :, 3] = False
-    x = start() * mask[..., None]
+    x, hooked = start() * mask[..., None], hooks(which, mask)
     garbage = torch.where(mask[..., None], x, torch.full_like(x, 50.0))
     clean = sample(Counting(), grid(), x, solver(name), generator=seeded(), mask=mask, hooks=hooked).x
     dirty = sample(Counting(), grid(), garbage, solver(name), generator=seeded(), mask=mask, hooks=hooked).x
@@ -80,7 +82,7 @@ def test_what_is_hidden_changes_nothing(name, hooked):
     assert bool((clean[~mask] == 0).all())
     # Nodes that are hidden might as well not be there (noise apart, whose place in the stream they take).
     noise = Changed(seeded(), lambda z: z[:, :3], lambda x: torch.cat([x, x.new_zeros(len(x), 2, *x.shape[2:])], 1))
-    kept = sample(Counting(), grid(), x[:1, :3], solver(name), generator=noise, hooks=hooked).x
+    kept = sample(Counting(), grid(), x[:1, :3], solver(name), generator=noise, hooks=hooks(which)).x
     torch.testing.assert_close(kept[0], clean[0, :3], **CLOSE)
 
 
