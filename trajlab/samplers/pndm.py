@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 from trajlab.catalog import unknown
 from trajlab.paths.gaussian import GaussianPath, Level
@@ -33,8 +32,8 @@ class PNDM(Solver):
         ValueError: an unknown variant or coordinate.
     """
 
-    variant: Literal["F", "S"] = "F"
-    middle: Literal["t", "lam", "rho"] = "t"
+    variant: str = "F"
+    middle: str = "t"
 
     def __post_init__(self) -> None:
         if self.variant not in ("F", "S"):
