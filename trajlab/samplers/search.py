@@ -103,8 +103,8 @@ class ScheduleSpace:
         return out
 
     def _step(self, width: float, rng: np.random.Generator) -> Decision:
-        kind, estimate, scaling = (str(rng.choice(c)) for c in (self.kinds, self.estimates, self.scalings))
-        return Decision(width, kind, int(rng.choice(self.orders)), estimate, bool(rng.choice(self.correctors)), scaling)
+        options = (self.kinds, self.orders, self.estimates, self.correctors, self.scalings)
+        return Decision(width, *(choices[int(rng.integers(len(choices)))] for choices in options))
 
 
 CHOICES = ("kind", "order", "estimate", "corrector", "scaling")
@@ -128,6 +128,7 @@ class Searched:
         score: fitness on the samples that were searched with; expect more on fresh ones.
         seed_score: the best of the seeds, on the same samples.
         evolution: everything seen.
+        denoiser: the denoiser to use, where the search changed it.
     """
 
     solver: Solver
@@ -135,6 +136,7 @@ class Searched:
     score: float
     seed_score: float
     evolution: Evolution = field(repr=False)
+    denoiser: Denoises | None = field(default=None, repr=False)
 
 
 def reference_end(denoiser: Denoises, start: Tensor, bounds: tuple[float, float], clean: bool = True, mask: Tensor | None = None) -> Tensor:
