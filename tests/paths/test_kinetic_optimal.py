@@ -71,6 +71,13 @@ def test_separated_points_give_conditional_ot():
         assert torch.allclose(mine, theirs, atol=1e-9)
 
 
+def test_rectified_flow_of_gaussian_data_in_closed_form(generator):
+    """int l/(l t^2 + (1-t)^2) dt = pi sqrt(l)/2, so Cond-OT spends 2 - (pi/2) mean sqrt(l)."""
+    values = torch.rand(30, generator=generator, dtype=F64) ** 3
+    wanted = 2 - math.pi / 2 * float((values / values.mean()).sqrt().mean())
+    assert kinetic_energy(Rectified(), Explained.spectrum(values)) == pytest.approx(wanted, abs=1e-5)
+
+
 @pytest.mark.parametrize("values", [torch.linspace(0.01, 2, 20), torch.tensor([10.0, 1e-3, 1e-3]), torch.tensor([1.0, 0.0, 0.0])])
 def test_no_path_spends_less(values):
     explained = Explained.spectrum(values)

@@ -11,8 +11,11 @@ from scipy import stats
 
 from trajlab.paths.centre import centred, degrees
 from trajlab.paths.empirical import Empirical
+from trajlab.paths.frameworks import convert
 from trajlab.paths.pfgm import PFGM
 from trajlab.paths.schedules import EDM
+from trajlab.samplers.grids import explicit
+from trajlab.samplers.sample import sample
 
 F64 = torch.float64
 
@@ -132,6 +135,24 @@ def test_the_denoiser_minimises_the_error_under_this_noise(generator):
     x, level = clean + 0.6 * path.noise(clean, generator), path.level(-math.log(0.6))
     errors = [float(((Empirical(points, p)(x, level).x0 - clean) ** 2).mean()) for p in (path, EDM())]
     assert errors[0] < 0.97 * errors[1]
+
+
+def test_the_flow_keeps_the_marginals(generator):
+    """dx/dsigma = (x - D)/sigma carries data + 4 noise to data + 0.3 noise, with the same D as the noise."""
+    points, d, n = torch.tensor([[-1.5, 0.0], [1.0, 0.5]], dtype=F64), 3.0, 20000
+    path = PFGM(augmented=d)
+
+    def draw(sigma):
+        clean = points[torch.randint(2, (n,), generator=generator)]
+        return clean + sigma * path.noise(clean, generator)
+
+    grid = explicit(path, torch.linspace(-math.log(4.0), -math.log(0.3), 60, dtype=F64), "stop")
+    start, wanted = draw(4.0), draw(0.3)
+    gaussian = convert(Empirical(points, EDM()), path)
+    for denoiser, same in ((Empirical(points, path), True), (gaussian, False)):
+        end = sample(denoiser, grid, start).x
+        pvalues = [stats.ks_2samp((end @ way).numpy(), (wanted @ way).numpy()).pvalue for way in torch.eye(2, dtype=F64)]
+        assert (min(pvalues) > 1e-3) == same
 
 
 def test_masks_in_the_finite_data_denoiser(generator):

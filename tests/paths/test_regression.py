@@ -15,6 +15,8 @@ from trajlab.paths.prediction import KINDS
 from trajlab.paths.regression import Denoising, Matching, denoising_loss, edm_weight, flow_matching_loss, interpolant_loss, noise_of
 from trajlab.paths.schedules import EDM, VE, Rectified, VPCosine, VPTable
 from trajlab.sources.mixtures import gaussian
+from trajlab.train.config import TrainConfig
+from trajlab.train.loop import train
 
 F64 = torch.float64
 
@@ -218,6 +220,43 @@ def test_training_finds_the_closed_form(kind):
     w, offset = affine(loss)
     assert w == pytest.approx(gain, abs=0.05)
     assert offset == pytest.approx(at_mean - gain * mean, abs=0.06)
+
+
+def test_the_loss_of_ncsn_is_that_of_noise(generator):
+    """sigma^2 |s + z/sigma|^2 = |eps - z|^2."""
+    x, denoiser = torch.randn(50, 3, generator=generator, dtype=F64), Denoiser(lambda x, t: torch.sin(x), VE(), "eps")
+    values = [mean(denoising_loss(denoiser, x, torch.Generator().manual_seed(1), how=how))
+              for how in (Denoising(regress="score", weight=lambda k: k.sigma**2), Denoising(regress="eps"))]
+    assert values[0] == pytest.approx(values[1], rel=1e-9)
+
+
+def test_it_is_a_loss_for_the_training_loop(generator):
+    """Ragged masks: the loop divides the sum by what is observed."""
+    mask = torch.rand(64, 3, 2, generator=generator) > 0.3
+    data = torch.where(mask[..., None], torch.randn(64, 3, 2, 2, generator=generator), math.nan)
+
+    class Batches:
+        def __len__(self):
+            return 64
+
+        def batch(self, indices):
+            return data[indices], mask[indices]
+
+    class Scale(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, x, t, mask=None):
+            return self.weight * x
+
+    def loss(module, batch, generator):
+        return denoising_loss(Denoiser(module, VPCosine()), batch[0], generator, batch[1], how=Denoising(fixed(0.0)))
+
+    module = Scale()
+    result = train(module, loss, Batches(), TrainConfig(steps=150, batch=64, lr=0.05), progress=False)
+    assert result.skipped == 0
+    assert float(module.weight.detach()) == pytest.approx(math.sqrt(0.5), abs=0.08)  # alpha, as alpha^2 + sigma^2 = 1
 
 
 def test_antithetic_pairs_call_twice_and_weights_apply(generator):

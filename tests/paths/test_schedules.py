@@ -71,6 +71,14 @@ def test_scales_are_exact_at_both_ends(path):
 
 
 @each
+def test_the_clean_end_is_a_level_like_any_other(path):
+    k = path.level(math.inf)
+    assert (k.alpha, k.sigma) == (1.0, 0.0)
+    assert not any(math.isnan(w) for w in (k.t, k.dalpha, k.dsigma))
+    assert k.t >= 1 - 1e-12
+
+
+@each
 def test_levels_of_rows_are_those_of_numbers(path):
     first, last = path.ends
     lam = torch.linspace(max(first, -4), min(last, 4), 5, dtype=torch.float64)

@@ -14,9 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from trajlab.paths.denoiser import Denoises
-
-Velocity = Callable[[Tensor, float], Tensor]
+Velocity = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ def straightness(velocity: Velocity, start: Float[Tensor, "batch *event"], steps
     Velocities are asked for inside (0, 1) only, but for t = 0; the error falls as steps^-2.
 
     Args:
-        velocity: called with ``[batch ...]`` and a number t.
+        velocity: called with ``[batch ...]`` and t ``[batch]``, float64 (of a denoiser: `trajlab.samplers.ode.flow_field`).
         start: ``[batch ...]``, states at t = 0.
         steps: intervals; two calls each.
 
@@ -54,17 +52,13 @@ def straightness(velocity: Velocity, start: Float[Tensor, "batch *event"], steps
     h, x, energy = 1 / steps, start, 0.0
     with torch.no_grad():
         for k in range(steps):
-            middle = velocity(x + h / 2 * velocity(x, k * h), (k + 0.5) * h)
+            now = torch.full((len(x),), k * h, dtype=torch.float64, device=x.device)
+            middle = velocity(x + h / 2 * velocity(x, now), now + h / 2)
             energy += h * _square(middle)
             x = x + h * middle
     # The displacement is the mean of these velocities, so the deviation from it is their variance: exact, not only as h -> 0.
     transport = _square(x - start)
     return Straightness(max(energy - transport, 0.0), energy, transport, x)
-
-
-def flow_of(denoiser: Denoises) -> Velocity:
-    """The velocity of the probability-flow ODE in t, from a denoiser."""
-    return lambda x, t: denoiser(x, denoiser.path.level_at(t)).velocity
 
 
 def _square(x: Tensor) -> float:
