@@ -265,3 +265,13 @@ def test_a_watcher_sees_every_node(ring, x):
     assert nodes[:6] == pytest.approx(grid.lam[1:].tolist())
     assert math.isinf(nodes[6])
     assert [step.index for step in result.trace] == list(range(7))
+
+
+def test_gradients_are_kept_only_where_the_start_asks_for_them(x):
+    net = torch.nn.Linear(2, 2).double()
+    denoiser = Denoiser(lambda x, t: net(x), VPLinear())
+    grid = grids.uniform_lam(VPLinear(), 4)
+    assert not sample(denoiser, grid, x).x.requires_grad
+    sample(denoiser, grid, x.requires_grad_(True)).x.sum().backward()
+    assert net.weight.grad is not None
+    assert x.grad is not None

@@ -50,6 +50,8 @@ def sample(
 ) -> Samples:
     """Solve from the first node of a grid to its end. Nothing is kept between calls, and a row does not depend on its batch mates.
 
+    Gradients are kept only where ``start`` asks for them.
+
     Args:
         denoiser: a `Denoiser`, an exact one, or a guided one.
         grid: the nodes and the end.

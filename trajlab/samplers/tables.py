@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from trajlab.paths.denoiser import Denoises
@@ -98,7 +99,9 @@ class Run:
         for hook in self.hooks:
             x = self._hidden(hook.before_model(x, level))
         self.nfe += 1
-        found = self.denoiser(x, level, **self.condition)
+        # Without a state that asks for gradients, a net's parameters must not make a run keep every activation.
+        with torch.set_grad_enabled(x.requires_grad and torch.is_grad_enabled()):
+            found = self.denoiser(x, level, **self.condition)
         if self.hooks:
             x0 = found.x0
             for hook in self.hooks:
