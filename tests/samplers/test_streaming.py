@@ -105,6 +105,18 @@ def test_ddim_is_the_ddim_solver(mixture, frames):
     torch.testing.assert_close(stream.alone(buffer, frames[0]).x, sample(mixture.denoiser(PATH), LEVELS, start, ddim()).x, atol=1e-12, rtol=0)
 
 
+def test_every_level_has_its_own_noise(mixture, frames):
+    """Written out: enter, then for every level denoise and noise again."""
+    denoiser = mixture.denoiser(PATH)
+    stream = StreamBatch(denoiser, LEVELS)
+    buffer = stream.begin(frames[0], seeded(2))
+    clean = frames[3]
+    for level, noise in zip(LEVELS.levels, buffer.noise):
+        clean = denoiser(level.alpha * clean + level.sigma * noise, level).x0
+    torch.testing.assert_close(stream.alone(buffer, frames[3]).x, clean, atol=1e-12, rtol=0)
+    assert float(torch.corrcoef(buffer.noise.flatten(1)).triu(1).abs().max()) < 0.7
+
+
 def test_noise_is_fixed_a_level(mixture, frames):
     """The same frame gives the same output at every tick: no flicker."""
     stream = StreamBatch(mixture.denoiser(PATH), LEVELS)
@@ -122,9 +134,9 @@ def test_a_stream_does_not_know_its_mates(mixture, frames):
         torch.testing.assert_close(one.x[0], two.x[1], atol=1e-12, rtol=0)
 
 
-def pulled(x, lam, past, mask=None):
-    there = 1 if mask is None else mask[..., None].to(x)
-    return there * torch.tanh(lam).reshape(-1, 1, 1, 1) * (0.7 * x + past[:, :, None])
+def pulled(x, lam, past):
+    """Reads whatever stands at hidden entries; there must be zeros."""
+    return torch.tanh(lam).reshape(-1, 1, 1, 1) * (0.7 * x + past[:, :, None]) + 0.1 * x.sum(2, keepdim=True)
 
 
 def test_conditions_and_masks_travel_with_their_frame():
@@ -143,6 +155,11 @@ def test_conditions_and_masks_travel_with_their_frame():
     for k, out in enumerate(outputs):
         torch.testing.assert_close(out.x, stream.alone(empty, x[k], {"past": past[k]}, mask[k]).x, atol=1e-12, rtol=0)
         assert bool((out.x[~mask[k]] == 0).all())
+    state = x[5].nan_to_num(0)
+    for level, noise in zip(LEVELS.levels, empty.noise):
+        shown = (level.alpha * state + level.sigma * noise) * mask[5][..., None]
+        state = denoiser(shown, level, past=past[5]).x0 * mask[5][..., None]
+    torch.testing.assert_close(outputs[5].x, state, atol=1e-12, rtol=0)
     with pytest.raises(ValueError, match="frames under way have conditions"):
         stream.tick(stream.tick(empty, torch.zeros_like(x[0]), {"past": past[0]})[0], torch.zeros_like(x[0]), {"past": past[0, :, :1]})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from itertools import pairwise
 
 import pytest
 import torch
@@ -171,6 +172,32 @@ def test_a_state_is_taken_about_the_mean_of_drifting_data():
     lam, known = shift.shifted(PATH, x + level.alpha * mean, level)
     assert abs(float(((1 - PATH.t_of(lam)) * 999).mean()) - 350) <= 2
     assert bool(known.all())
+
+
+def test_hidden_entries_are_not_measured_about_the_mean():
+    level, mean = PATH.level_at(1 - 350 / 999), torch.full((100, 4, 8), 5.0)
+    x, _ = exact(350, 8, 3200)
+    mask = (torch.rand(8, 100, 4, 1, generator=seeded(3)) < 0.6).float()
+    x = (x.reshape(8, 100, 4, 8) + level.alpha * mean) * mask
+    shift = TimeShift(DATA, 1.0, mean=mean)
+    lam, known = shift.shifted(PATH, x, level, None, mask)
+    variance = ((x - level.alpha * mean) * mask).square().sum((1, 2, 3)) / (8 * mask.sum((1, 2, 3)))
+    targets = torch.stack([torch.tensor(k.sigma**2 + DATA * k.alpha**2) for k in PATH.levels(level.lam + torch.linspace(-0.5, 0.5, 41).double())])
+    torch.testing.assert_close(lam, level.lam + torch.linspace(-0.5, 0.5, 41).double()[(variance[:, None] - targets).abs().argmin(1)])
+    assert bool(known.all())
+
+
+def test_ancestral_steps_have_the_variance_of_their_formula():
+    """x_t = a_t D + sqrt(sigma_t^2 - s^2) e + s z,  s^2 = (sigma_t^2 / sigma_s^2) (1 - a_s^2 / a_t^2), followed through on a Gaussian."""
+    grid = uniform_lam(PATH, 20, stop=4.5, end="stop")
+    variance = 1.0
+    for s, t in pairwise(grid.levels):
+        total = DATA * s.alpha**2 + s.sigma**2
+        fresh = (t.sigma / s.sigma) ** 2 * (1 - (s.alpha / t.alpha) ** 2)
+        variance = variance * ((t.alpha * DATA * s.alpha + (t.sigma**2 - fresh) ** 0.5 * s.sigma) / total) ** 2 + fresh
+    start = torch.randn(4, 20_000, generator=seeded(), dtype=torch.float64)
+    end = sample(Off(1.0), grid, start, TimeShift(DATA, 0.05, until=-99.0, eta=1.0), generator=seeded(1)).x
+    assert float(end.var()) == pytest.approx(variance, rel=0.03)
 
 
 def smooth(n: int):
