@@ -16,7 +16,7 @@ def ragged(generator):
     mask[1, 0] = mask[4, 2:] = False
     x[~mask] = torch.nan
     return Trajectories(x=x, time=torch.arange(4.0).expand(2, 4), scene=torch.tensor([0, 0, 0, 1, 1]), mask=mask, kind=torch.arange(1, 6),
-                        extra={"velocity": 2 * x}, static={"mass": torch.arange(5.0)}, context={"run": torch.tensor([7, 9])})
+                        extra={"velocity": 2 * x}, static={"mass": torch.arange(1.0, 6.0)}, context={"run": torch.tensor([7, 9])})
 
 
 def test_scenes_are_padded_and_what_is_hidden_is_zero(ragged):
