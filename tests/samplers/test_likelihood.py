@@ -70,7 +70,8 @@ def test_an_equivariant_denoiser_has_an_invariant_density():
     x = torch.randn(2, 4, 3, generator=generator(), dtype=torch.float64)
     x = x - x.mean(1, keepdim=True)
     turn = torch.linalg.qr(torch.randn(3, 3, generator=generator(1), dtype=torch.float64))[0]
-    found = [log_likelihood(Denoiser(net, path), y, LikelihoodConfig(-5.0, 3.0, divergence=Divergence(centred=(1,), chunk=12), control=Control(1e-5, 1e-5)))
+    settings = LikelihoodConfig(-5.0, 3.0, divergence=Divergence(centred=(1,), chunk=12), control=Control(1e-5, 1e-5))
+    found = [log_likelihood(Denoiser(net, path), y, settings)
              for y in (x, (x @ turn.mT)[:, [2, 0, 3, 1]])]
     assert found[0].dims.tolist() == [9.0, 9.0]
     assert float(found[0].log_density.std()) > 0.1
