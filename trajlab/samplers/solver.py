@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from trajlab.paths.gaussian import Level
@@ -37,7 +39,7 @@ def finished(grid: Grid, stages: list[Stage]) -> Table:
     return Table(grid.levels[0], tuple(stages))
 
 
-def transfer(s: Level, t: Level, kind: str) -> tuple[float, float]:
+def transfer(s: Level, t: Level, kind: str) -> tuple[Any, Any]:
     """Weights of (state, prediction) of the first-order step s -> t: DDIM, read in ``eps`` or ``x0``.
 
         x_t = (alpha_t/alpha_s) x + (sigma_t - alpha_t sigma_s/alpha_s) e = (sigma_t/sigma_s) x + (alpha_t - sigma_t alpha_s/sigma_s) D
