@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -115,7 +116,10 @@ def test_watchers_see_where_every_row_is():
     seen = []
     adapt(start(), DPMSolverAdaptive(3), watch=seen.append)
     assert all(step.level.lam.shape == (32, 1) for step in seen)
-    torch.testing.assert_close(seen[-1].level.lam.max(), torch.tensor(LAST, dtype=torch.float64))
+    torch.testing.assert_close(seen[-1].level.lam, torch.full((32, 1), LAST, dtype=torch.float64))
+    for before, after in pairwise(seen):
+        stood = (after.level.lam == before.level.lam)[:, 0]
+        assert torch.equal(after.x[stood], before.x[stood])
 
 
 @pytest.mark.parametrize("order", [2, 3])

@@ -127,9 +127,11 @@ class _Walk:
         there = self.lam + self.h
         # What is left was taken whole: there is no rounding to leave a sliver.
         there = torch.where(self.stop - there < 1e-9, torch.full_like(there, self.stop), there)
-        after = self.run_.arrived(high, found, self.path.level(there, like=high)) if bool(good.any()) else high
-        self.x, self.low = _pick(good, after, self.x), _pick(good, low, self.low)
         self.lam = torch.where(good, there, self.lam)
+        if bool(good.any()):
+            # Hooks and watchers see every row where it now stands; what hooks do to a row that did not move is dropped.
+            after = self.run_.arrived(_pick(good, high, self.x), found, self.path.level(self.lam, like=high))
+            self.x, self.low = _pick(good, after, self.x), _pick(good, low, self.low)
         self.stale = self.stale | good
         self.steps += good
         self.rejected += going & ~good
