@@ -94,7 +94,8 @@ class _Known:
     """Statistics as functions of lam: l and s linear between their levels, so that their integrals L and S are quadratic there."""
 
     def __init__(self, statistics: ModelStatistics) -> None:
-        self.lam, self.l, self.s = statistics.lam.numpy(), statistics.l.numpy(), statistics.s.numpy()
+        self.lam = statistics.lam.numpy()
+        self.l, self.s = (w.reshape(len(w), *(w.shape[1:] or (1,))).numpy() for w in (statistics.l, statistics.s))
         self.width = np.diff(self.lam).reshape(-1, *[1] * (self.l.ndim - 1))
         self.whole = [np.concatenate([w[:1] * 0, (self.width * (w[1:] + w[:-1]) / 2).cumsum(0)]) for w in (self.l, self.s)]
 
@@ -104,7 +105,7 @@ class _Known:
             raise ValueError(f"the grid runs from lam = {lam[0]:g} to {lam[-1]:g}, and the model statistics "
                              f"only cover {self.lam[0]:g} to {self.lam[-1]:g}; collect them on a wider grid, or shorten this one")
 
-    def place(self, lam: Array) -> tuple[Array, Array]:
+    def place(self, lam: Array) -> tuple[NDArray[np.int64], Array]:
         """Interval of each ``lam`` and distance into it, shaped to multiply statistics."""
         k = np.clip(np.searchsorted(self.lam, lam, side="right") - 1, 0, len(self.lam) - 2)
         return k, (lam - self.lam[k]).reshape(-1, *[1] * (self.l.ndim - 1))
@@ -118,9 +119,9 @@ class _Known:
     def weights(self, s: Level, t: Level, nodes: list[Level], basis: Callable[[Array], Array]) -> Weights:
         """The step s -> t with f at ``nodes``; first order on the clean prediction where t is free of noise."""
         if t.sigma == 0:
-            zero = [np.zeros(())] * len(nodes)
-            newest = [np.asarray(float(k is s)) for k in nodes]
-            return Weights(np.zeros(()), zero, [t.alpha * w for w in newest])
+            zero = [np.zeros(1)] * len(nodes)
+            newest = [np.full(1, float(k is s)) for k in nodes]
+            return Weights(np.zeros(1), zero, [t.alpha * w for w in newest])
         lam = np.array([s.lam, t.lam, *(k.lam for k in nodes)])
         L, S = self.integrated(lam)
         k, d = self.place(lam[2:])
@@ -146,7 +147,7 @@ def taylor(nodes: Sequence[float], q: Array) -> Array:
 
 def _placed(weights: Weights, base: int, ages: list[int]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """Weights of states and of predictions, newest first."""
-    row = [np.zeros(())] * (max(base, *ages) + 1)
+    row = [np.zeros(1)] * (max(base, *ages) + 1)
     row[base] = row[base] + weights.base
     for age, weight in zip(ages, weights.states):
         row[age] = row[age] + weight

@@ -52,9 +52,9 @@ class ModelStatistics:
         ValueError: fewer than two levels, levels that do not rise, shapes that disagree, or entries that are not finite.
     """
 
-    lam: Float[Tensor, " level"]
-    l: Float[Tensor, "level *kept"]  # noqa: E741 (the name in the paper)
-    s: Float[Tensor, "level *kept"]
+    lam: Tensor
+    l: Tensor  # noqa: E741 (the name in the paper)
+    s: Tensor
     about: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
