@@ -8,7 +8,7 @@ The weights of e_c and e_u add up to one, so the same holds for every reading of
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -142,7 +142,7 @@ class Residual:
 
 
 def residual(conditional: Denoises, unconditional: Denoises | None, start: Tensor, level: Level, weight: float | Tensor,
-             mode: Literal["self", "initialize", "full"] = "self", reference: Tensor | None = None, delta: float = 1.0) -> Denoises:
+             mode: str = "self", reference: Tensor | None = None, delta: float = 1.0) -> Denoises:
     """The guided denoiser of one run. Calls in a run of n, with what is called here: n (self), n + 1 (initialize), 2n (full).
 
     Args:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +16,7 @@ from trajlab.paths.denoiser import Denoises
 from trajlab.samplers.grids import Grid
 from trajlab.samplers.hooks import Hook
 from trajlab.samplers.sample import sample, shaped
-from trajlab.samplers.solver import Solver, enough, finished, transfer
+from trajlab.samplers.solver import Solver, enough, finished, finite, transfer
 from trajlab.samplers.tables import Run, Stage, Table
 
 
@@ -94,23 +93,20 @@ class BDIA(Solver):
 
     def plan(self, grid: Grid) -> Table:
         enough("BDIA", 2, grid)
-        levels, stages = grid.levels, []
-        for k in range(grid.steps):
-            states, on_x0 = (transfer_x0(levels, k)) if k == 0 else self.weights(grid, k)
-            stages.append(Stage(levels[k + 1], levels[k], states, (on_x0,), "x0"))
+        finite("BDIA", grid, "eps")
+        levels = grid.levels
+        weight, on_eps = transfer(levels[0], levels[1], "eps")
+        stages = [Stage(levels[1], levels[0], (weight,), (on_eps,), "eps")]
+        for k in range(1, grid.steps):
+            states, on_eps = self.weights(grid, k)
+            stages.append(Stage(levels[k + 1], levels[k], states, (on_eps,), "eps"))
         return finished(grid, stages)
 
     def weights(self, grid: Grid, k: int) -> tuple[tuple[float, float], float]:
-        """Weights of (z_k, z_(k-1)) and of D in z_(k+1)."""
+        """Weights of (z_k, z_(k-1)) and of e in z_(k+1)."""
         before, here, after = grid.levels[k - 1 : k + 2]
-        (ahead, ahead_x0), (back, back_x0) = transfer(here, after, "x0"), transfer(here, before, "x0")
-        return (ahead - self.gamma * back, self.gamma), ahead_x0 - self.gamma * back_x0
-
-
-def transfer_x0(levels: list[Any], k: int) -> tuple[tuple[float], float]:
-    """The step k -> k+1 of DDIM, as weights of a stage."""
-    weight, on_x0 = transfer(levels[k], levels[k + 1], "x0")
-    return (weight,), on_x0
+        (ahead, ahead_eps), (back, back_eps) = transfer(here, after, "eps"), transfer(here, before, "eps")
+        return (ahead - self.gamma * back, self.gamma), ahead_eps - self.gamma * back_eps
 
 
 def bdia_pair(denoiser: Denoises, grid: Grid, start: Tensor, gamma: float = 1.0, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -151,9 +147,10 @@ def bdia_inversion(denoiser: Denoises, grid: Grid, last: Tensor, before: Tensor 
     if states[1].shape != last.shape:
         raise ValueError(f"the last state has shape {tuple(last.shape)} and the one before {tuple(states[1].shape)}; they must be the same")
     for k in reversed(range(1, grid.steps)):
-        (on_here, on_before), on_x0 = solver.weights(grid, k)
-        here, found_ = run.predict(states[-1], grid.levels[k])
-        states.append((states[-2] - on_here * here - on_x0 * found_.x0) / on_before)
+        (on_here, on_before), on_eps = solver.weights(grid, k)
+        here, predicted = run.predict(states[-1], grid.levels[k])
+        # The small terms first, so that the sum is rounded once.
+        states.append((states[-2] - (on_here * here + on_eps * predicted.eps)) / on_before)
     return Inversion(grid, tuple(states[::-1]), run.nfe + nfe)
 
 

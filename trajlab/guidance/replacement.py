@@ -2,7 +2,7 @@
 
     x[mask] <- alpha y + sigma eps
 
-with the *same* eps at all levels of a run, so that what the net sees is one path of the diffusion and not a new draw at each step.
+with the *same* eps at all levels of a run (or a known one at each), so that what the net sees is one path of the diffusion.
 """
 
 from __future__ import annotations
@@ -52,10 +52,16 @@ class Replacement(Hook):
             raise ValueError(f"value has shape {tuple(self.value.shape)} and eps {tuple(eps.shape)}; they must be the same")
 
     @classmethod
-    def drawn(cls, value: Tensor, mask: Tensor, generator: torch.Generator | RowNoise, window: tuple[float, float] = (-math.inf, math.inf)) -> Self:
-        """With eps drawn once, each row its own."""
+    def drawn(cls, value: Tensor, mask: Tensor, generator: torch.Generator | RowNoise, window: tuple[float, float] = (-math.inf, math.inf),
+              lam: Tensor | None = None) -> Self:
+        """With eps drawn once, each row its own; or, where ``lam`` names places (``grid.lam``), afresh at each of them.
+
+        One eps keeps the segment on one path, but leaves its mark on the rest: on Gaussians the rest varies more than with fresh draws.
+        """
         noise = generator if isinstance(generator, RowNoise) else RowNoise(generator)
-        return cls(value, mask, noise.normal(value), window=window)
+        if lam is None:
+            return cls(value, mask, noise.normal(value), window=window)
+        return cls(value, mask, torch.stack([noise.normal(value) for _ in lam]), lam.double(), window)
 
     @classmethod
     def inverted(cls, inversion: Inversion, mask: Tensor, window: tuple[float, float] = (-math.inf, math.inf)) -> Self:
