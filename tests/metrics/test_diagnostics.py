@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -77,7 +78,7 @@ def test_threshold_keeps_good_samples(softened):
 
 
 def test_exact_scores_do_not_hallucinate():
-    assert int(ancestral(0.0, 400)[1].sum()) == 0
+    assert int(ancestral(0.0, 100)[1].sum()) == 0
 
 
 def test_score_by_hand():
@@ -153,7 +154,7 @@ def flow(kappa, steps=300):
     nodes = torch.linspace(math.log(20), math.log(0.02), steps + 1, dtype=torch.float64).tolist()
 
     def run(x):
-        for a, b in zip(nodes, nodes[1:]):
+        for a, b in pairwise(nodes):
             half = x - (b - a) / 2 * math.exp(2 * a) * field(math.exp(a), kappa)(x)
             middle = (a + b) / 2
             x = x - (b - a) * math.exp(2 * middle) * field(math.exp(middle), kappa)(half)

@@ -105,10 +105,10 @@ class Dopri5(Solver):
         ride = _Ride(grid.path, run, self.control, tolerated(self.control, _count(run.mask, x)))
         for s, t in zip(grid.levels, grid.levels[1:]):
             x, found = ride.to_clean(x, s) if t.sigma == 0 else ride.between(x, s, t)
-            x = ride.arrived(x, found, t)
+            x = run.arrived(x, found, t)
         if grid.end == "denoise" and grid.levels[-1].sigma > 0:
             x, found = ride.to_clean(x, grid.levels[-1])
-            x = ride.arrived(x, found, grid.path.level(math.inf))
+            x = run.arrived(x, found, grid.path.level(math.inf))
         return x
 
 
@@ -125,7 +125,7 @@ class _Ride:
     run: Run
     control: Control
     norm: Norm
-    front: Front | None = None  # of z, valid for the state that came last unless a hook has moved it
+    front: Front | None = None  # of z at the node reached last; where there are hooks, they may have moved the state since
     found: Prediction | None = None
 
     def evaluate(self, z: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
@@ -138,24 +138,20 @@ class _Ride:
 
     def between(self, x: Tensor, s: Level, t: Level) -> tuple[Tensor, Prediction]:
         start, stop = (x.new_full((len(x),), angle(k), dtype=torch.float64) for k in (s, t))
-        front, scale = self.front, math.hypot(t.alpha, t.sigma)
+        front, scale = self.front, math.hypot(s.alpha, s.sigma)
         if front is None:
-            front = opened(self.evaluate, x / math.hypot(s.alpha, s.sigma), start, stop, self.control, self.norm)
+            front = opened(self.evaluate, x / scale, start, stop, self.control, self.norm)
+        elif self.run.hooks:
+            z, slope = self.evaluate(x / scale, start)
+            front = Front(z, slope, start, front.h, front.steps)
         self.front = advance(self.evaluate, front, stop, self.control, self.norm)
-        return self.front.x * scale, self.found  # type: ignore[return-value]
+        return self.front.x * math.hypot(t.alpha, t.sigma), self.found  # type: ignore[return-value]
 
     def to_clean(self, x: Tensor, s: Level) -> tuple[Tensor, Prediction]:
-        # The last call was at the end of every row, unless a hook has moved the state since.
-        if self.front is None:
+        # The last call was at the end of every row, but a hook may have moved the state since.
+        if self.front is None or self.run.hooks:
             _, self.found = self.run.predict(x, s)
-        self.front = None
         return self.found.x0, self.found  # type: ignore[union-attr,return-value]
-
-    def arrived(self, x: Tensor, found: Prediction, t: Level) -> Tensor:
-        moved = self.run.arrived(x, found, t)
-        if moved is not x:
-            self.front = None
-        return moved
 
 
 def dopri5() -> Dopri5:
