@@ -269,6 +269,8 @@ def test_antithetic_pairs_call_twice_and_weights_apply(generator):
     x, g = torch.randn(4, 2, generator=generator, dtype=F64), torch.Generator
     interpolant_loss(net, Interpolant(), x, x, generator)
     assert len(calls) == 2
+    assert torch.allclose((calls[0] + calls[1]) / 2, x)  # source = data = x, so the noise cancels
+    assert not torch.allclose(calls[0], x)
     interpolant_loss(net, Interpolant(), x, x, generator, how=Matching(antithetic=False))
     interpolant_loss(net, Interpolant("linear", "zero"), x, x, generator)
     assert len(calls) == 4
