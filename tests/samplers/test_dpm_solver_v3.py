@@ -46,6 +46,23 @@ def test_gaussian_statistics_are_known_and_one_step_is_exact():
     torch.testing.assert_close(sample(Linear(path, 0.25), grid, x, DPMSolverV3(known, 1)).x, x * scale[1] / scale[0], rtol=1e-3, atol=0)
 
 
+def test_growth_is_known_on_two_widths():
+    """Coordinates of variances v, w share l; then f = (l_v - l) y with y' = -l_v y, and s follows."""
+    variance = torch.tensor([0.01, 1.0], dtype=torch.float64)
+    grid = grids.uniform_lam(PATH, 800, -3.0, 3.0)
+    known = collect(Linear(PATH, variance), grid, torch.ones(1, 2, dtype=torch.float64), seeded(), floor=0.0)
+
+    def f(lam):
+        rho2 = math.exp(-2 * lam)
+        own = rho2 / (variance + rho2)
+        return (own - own.mean()) * ((variance + rho2) / (variance + math.exp(6.0))).sqrt()
+
+    for k in (200, 400, 600):
+        lam = float(known.lam[k])
+        rate = (f(lam + 1e-5) - f(lam - 1e-5)) / 2e-5
+        assert float(known.s[k]) == pytest.approx(float((f(lam) * rate).sum() / f(lam).square().sum()), rel=2e-3)
+
+
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_without_statistics_it_is_adams_bashforth_on_the_clean_sample(order):
     x = noise(8, 2)

@@ -37,7 +37,7 @@ def published(denoise, x, sigmas, churn, lowest, highest, inflation, draw):
     return x
 
 
-@pytest.mark.parametrize("churn", [0.0, 8.0])
+@pytest.mark.parametrize("churn", [0.0, 4.0, 40.0])
 def test_is_the_published_algorithm(churn, generator):
     path, mixture = EDM(), GaussianMixture.ring()
     grid = grids.karras(path, 17)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -27,6 +28,12 @@ def test_steps_follow_the_noise():
         assert stage.states == (1.0,)
         assert stage.predictions[0] == pytest.approx(-(stage.noise**2) / 2 / sigma)  # h score, score = -eps/sigma
     assert sum(stage.node for stage in table.stages) == 4
+
+
+def test_between_levels_the_clean_scale_is_kept():
+    grid = grids.uniform_lam(VPLinear(), 3, start=-2.0, stop=2.0, end="stop")
+    moves = [stage for stage in AnnealedLangevin(inner=2).plan(grid).stages if stage.level is None]
+    assert [m.states[0] for m in moves] == pytest.approx([t.alpha / s.alpha for s, t in pairwise(grid.levels)])
 
 
 def test_settles_at_the_variance_of_the_explicit_scheme():
