@@ -55,7 +55,7 @@ def test_finds_the_goal():
 def test_beats_random_search_and_the_predictor_helps():
 
     def score(generations, pool, **config):
-        config = EvolutionConfig(20, generations, pool=pool, **config)
+        config = EvolutionConfig(20, generations, pool=pool, **{"parents": 8, **config})
         return np.mean([evolve(Words(), miss, [FAR], seeded(k), config).score for k in range(4)])
 
     plain = score(16, 1)

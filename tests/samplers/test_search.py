@@ -53,7 +53,7 @@ def best_fixed(denoiser, start, end):
 @pytest.mark.parametrize("mixture", [GaussianMixture.ring(), GaussianMixture.smooth_paths(seeded(1))], ids=["ring", "paths"])
 def test_beats_the_best_fixed_solver_on_fresh_samples(mixture):
     denoiser = mixture.denoiser(PATH)
-    found = search_schedule(denoiser, NFE, noise(mixture, 96, 11), seeded(), config=EvolutionConfig(population=20, generations=9))
+    found = search_schedule(denoiser, NFE, noise(mixture, 128, 11), seeded(), config=EvolutionConfig(population=30, generations=10, pool=10))
     assert found.score < found.seed_score
     fresh = noise(mixture, 192, 12)
     end = mixture.ode_end(PATH, fresh, PATH.ends[0], float("inf"), tolerance=1e-6)

@@ -60,12 +60,12 @@ class EvolutionConfig:
         ValueError: a count below 1, or shares outside [0, 1].
     """
 
-    population: int = 24
-    generations: int = 12
-    parents: int = 8
-    mutation: float = 0.55
-    crossover: float = 0.35
-    pool: int = 10
+    population: int = 40
+    generations: int = 20
+    parents: int = 20
+    mutation: float = 0.4
+    crossover: float = 0.4
+    pool: int = 20
 
     def __post_init__(self) -> None:
         for name in ("population", "generations", "parents", "pool"):
