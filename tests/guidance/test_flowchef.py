@@ -20,7 +20,7 @@ SEEN = [0, 5, 10, 15]
 FREE = [k for k in range(16) if k not in SEEN]
 
 
-def posterior_run(step, steps=50, last=True, rows=2048, seed=100):
+def posterior_run(step, steps=50, last=True, rows=1024, seed=100):
     """(residual, RMS error of the mean, ratio of variances) for 16 numbers of which four are known."""
     data, path = autoregressive(), Rectified()
     value = data.sample(1, seeded(seed))
@@ -69,11 +69,13 @@ def test_a_linear_operator_is_observed():
     """The mean of two coordinates is known; the same as seeing that direction."""
     data, path = bivariate(0.3), Rectified()
     hook = FlowChef.linear(lambda x: (x[:, :1] + x[:, 1:]) / 2**0.5, torch.tensor([[1.2]], dtype=F64), (2,), 0.25)
-    x = sample(Gaussian(data, path), at_times(path, torch.linspace(0, 1, 51, dtype=F64)), normal(4096, 2, seed=3), EULER, hooks=[hook]).x
-    along, across = (x[:, 0] + x[:, 1]) / 2**0.5, (x[:, 0] - x[:, 1]) / 2**0.5
+    start = normal(64, 2, seed=3)
+    x = sample(Gaussian(data, path), at_times(path, torch.linspace(0, 1, 51, dtype=F64)), start, EULER, hooks=[hook]).x
+    along = (x[:, 0] + x[:, 1]) / 2**0.5
     assert float((along - 1.2).abs().max()) < 0.05
-    assert abs(float(across.mean())) < 0.05
-    assert float(across.var()) == pytest.approx(0.7, abs=0.07)
+    # The other direction stays free: a standard normal start times the standard deviation there.
+    gain = (x[:, 0] - x[:, 1]) / (start[:, 0] - start[:, 1])
+    torch.testing.assert_close(gain, torch.full_like(gain, 0.7**0.5), rtol=0.03, atol=0)
 
 
 def test_a_nonlinear_loss_pulls_a_distance():

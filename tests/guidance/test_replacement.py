@@ -18,7 +18,7 @@ from trajlab.samplers.noise import RowNoise
 from trajlab.samplers.sample import sample
 
 PATH = VPLinear()
-ROWS = 2000
+ROWS = 1000
 
 
 def other_half(cycles, span=(1.0, 3.0), same=False, rows=ROWS):
@@ -67,7 +67,7 @@ def test_a_cycle_keeps_the_marginals_and_is_the_same_on_every_path():
     ends = []
     for path in (PATH, EDM()):
         grid = uniform_lam(path, 120, -4.0, 5.0)
-        start = normal(1000, 2, seed=1) * (grid.levels[0].alpha ** 2 + grid.levels[0].sigma ** 2) ** 0.5
+        start = normal(600, 2, seed=1) * (grid.levels[0].alpha ** 2 + grid.levels[0].sigma ** 2) ** 0.5
         ends.append(sample(Gaussian(bivariate(0.0), path), grid, start, Cyclic((1.0, 3.0), 3, eta=0.0), generator=seeded(2)).x)
     torch.testing.assert_close(*ends, rtol=1e-9, atol=1e-9)
     assert float(ends[0].var()) == pytest.approx(1.0, abs=0.12)
