@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +11,9 @@ from typing import Any, Self
 import pytest
 from beartype import BeartypeConf, BeartypeHintOverrides, beartype
 from jaxtyping import install_import_hook
+
+# Small tensors on few cores: a second thread costs more than it gives.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Every annotated shape in trajlab is checked while tests run; users pay nothing for it.
 # The hook decorates methods one by one, where beartype cannot know what Self is; it is read as Any.

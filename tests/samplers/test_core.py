@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from trajlab.paths.denoiser import Denoiser, Edm
+from trajlab.paths.pfgm import PFGM
 from trajlab.paths.schedules import EDM, VE, Rectified, SubVP, VPCosine, VPLinear, VPTable
 from trajlab.samplers import grids
 from trajlab.samplers.deis import DEIS, ddim
@@ -119,6 +120,17 @@ def test_a_clean_gaussian_is_reached(generator):
     assert samples.nfe == 41
     torch.testing.assert_close(samples.x.double().mean(0), torch.tensor([1.0, -1.0], dtype=torch.float64), atol=0.05, rtol=0)
     torch.testing.assert_close(samples.x.double().T.cov(), torch.tensor([[0.5, 0.2], [0.2, 0.3]], dtype=torch.float64), atol=0.05, rtol=0)
+
+
+def test_a_start_from_a_shape_has_the_noise_of_its_path():
+    """PFGM++ starts from heavy tails, and a grid that starts inside the path from less noise."""
+    seen = []
+    for path, wanted in ((EDM(), 80.0), (PFGM(augmented=4.0), 80 * math.sqrt(2))):
+        denoiser = Denoiser(lambda x, t: (seen.append(x), x)[1] * 0, path)
+        sample(denoiser, grids.uniform_lam(path, 2), (4000, 1), ddim(), generator=torch.Generator().manual_seed(0))
+        assert float(seen[-3].std()) == pytest.approx(wanted, rel=0.06)
+    sample(denoiser, grids.uniform_lam(path, 2, start=0.0), (4000, 1), ddim(), generator=torch.Generator().manual_seed(0))
+    assert float(seen[-3].std()) == pytest.approx(math.sqrt(2), rel=0.06)
 
 
 def test_a_solver_that_reads_noise_says_where_it_cannot_start():

@@ -76,7 +76,7 @@ def sample(
         raise TypeError(f"the denoiser is on {denoiser.path}, and the grid on {grid.path}; make the grid on denoiser.path")
     noise = generator if isinstance(generator, RowNoise) else RowNoise(generator)
     drawn = not isinstance(start, Tensor)
-    x = noise.normal(torch.empty(tuple(start))) * grid.levels[0].sigma if not isinstance(start, Tensor) else start
+    x = start if isinstance(start, Tensor) else _prior(grid, tuple(start), noise)
     if x.dtype in (torch.bfloat16, torch.float16):
         x = x.float()
     hidden = None if mask is None else shaped(mask, x)
@@ -88,6 +88,12 @@ def sample(
             x = hook.noise(x)
     out = (solver or DEFAULT).run(grid, run, x)
     return Samples(out, run.nfe, steps)
+
+
+def _prior(grid: Grid, shape: tuple[int, ...], noise: RowNoise) -> Tensor:
+    """The path's own noise, at the level of the first node (which may lie a little inside the path's end)."""
+    first, z = grid.path.level(grid.path.ends[0]), noise.normal(torch.empty(shape))
+    return grid.path.prior(shape, z) * (grid.levels[0].sigma / first.sigma)
 
 
 def shaped(mask: Tensor, x: Tensor) -> Tensor:
