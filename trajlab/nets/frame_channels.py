@@ -97,7 +97,7 @@ class FrameLayer(nn.Module):
     """One round: messages over pairs from invariants of both nodes' channels, vectors moved by gated differences, scalars by a perceptron.
 
     With u = W v the tamed vector channels of a node, U = u_i - u_j and D the direction between anchors, the message of j to i is
-    ``m = phi(h_i, h_j, |U|, U.D, |x_ij|, e_ij)``; vectors change by ``W sum_j (a(m) U + b(m) D)`` and by ``g(h) W v``.
+    ``m = phi(h_i, h_j, |U|, U.D, |x_ij|, e_ij)``; vectors change by ``W sum_j (b(m) D - a(m) U)`` and by ``g(h) W v``.
     """
 
     def __init__(self, channels: int, width: int, pair: int) -> None:
@@ -129,14 +129,14 @@ class FrameLayer(nn.Module):
         return m if edges.weight is None else m * edges.weight
 
     def moved(self, m: Tensor, u: Tensor, direction: Tensor, edges: _Edges) -> Tensor:
-        """sum_j (a U_ij + b D_ij), where sum_j a (u_i - u_j) is (sum_j a) u_i - sum_j a u_j."""
+        """sum_j (a (u_j - u_i) + b D_ij), as sum_j (a u_j + b D_ij) - (sum_j a) u_i."""
         nodes, dim, batch, channels = u.shape
         gates = self.gate(m)
         if edges.weight is not None:
             gates = gates * edges.weight
         a, b = (g.view(-1, 1, batch, channels) for g in gates.split(channels, -1))
-        pushed = torch.addcmul(b * direction, a, _rows(u, edges.sender), value=-1).view(nodes, edges.slots, dim, batch, channels).sum(1)
-        return torch.addcmul(pushed, a.view(nodes, edges.slots, 1, batch, channels).sum(1), u)
+        pushed = torch.addcmul(b * direction, a, _rows(u, edges.sender)).view(nodes, edges.slots, dim, batch, channels).sum(1)
+        return torch.addcmul(pushed, a.view(nodes, edges.slots, 1, batch, channels).sum(1), u, value=-1)
 
     def forward(self, h: Tensor, v: Tensor, geometry: tuple[Tensor, ...], edges: _Edges) -> tuple[Tensor, Tensor]:
         seen, u = self.norm(h), self.mix(_tamed(v))
