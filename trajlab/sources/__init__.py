@@ -1,4 +1,4 @@
-"""Data sets and generators: reference molecular dynamics, each recipe by name, each file with a card."""
+"""Data sets and generators: reference molecular dynamics, N-body systems and pedestrians, each by name, each file with a card."""
 
 TABLE: dict[str, str] = {
     "aspirin": "trajlab.sources.molecules:ASPIRIN",
@@ -21,4 +21,11 @@ POTENTIALS: dict[str, str] = {
     "GFN2-xTB": "trajlab.sources.molecules:xtb",
     "emt": "trajlab.sources.crystals:emt",
     "vashishta": "trajlab.sources.crystals:vashishta",
+}
+
+#: Systems of bodies that `trajlab.sources.nbody.nbody` simulates.
+NBODY: dict[str, str] = {
+    "charged": "trajlab.sources.nbody:CHARGED",
+    "springs": "trajlab.sources.nbody:SPRINGS",
+    "gravity": "trajlab.sources.nbody:GRAVITY",
 }
