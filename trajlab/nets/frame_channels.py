@@ -215,18 +215,18 @@ class FrameChannels(nn.Module):
         return along[edges.pair] * sign[:, None, None, None], along, apart, features
 
     def forward(
-        self, given: Float[Tensor, "batch node past dim"], future: Float[Tensor, "batch node time dim"], clock: Float[Tensor, "batch"],
-        node: Float[Tensor, "batch node a"], pair: Float[Tensor, "batch node other b"], mask: Bool[Tensor, "batch node frame"] | None = None,
-        adjacent: Bool[Tensor, "batch node other"] | None = None,
+        self, given: Float[Tensor, "batch node past dim"], future: Float[Tensor, "batch node time dim"], clock: Float[Tensor, "_"],
+        node: Float[Tensor, "_ _ a"], pair: Float[Tensor, "_ _ _ b"], mask: Bool[Tensor, "_ _ _"] | None = None,
+        adjacent: Bool[Tensor, "_ _ _"] | None = None,
     ) -> Float[Tensor, "batch node time dim"]:
         """A displacement-like field at the future frames.
 
         Args:
             given, future: positions in one frame of reference.
-            clock: the noise level, any real number of order one such as ln(sigma)/4.
-            node, pair: features; pair[i, j] of receiver i and sender j.
-            mask: True where something is, over given and future frames; what is hidden changes nothing, and its output is 0.
-            adjacent: True at [i, j] where j talks to i; None: everyone there.
+            clock: ``[batch]``, the noise level, any real number of order one such as ln(sigma)/4.
+            node, pair: features ``[batch node a]`` and ``[batch node node b]``; pair[i, j] of receiver i and sender j.
+            mask: ``[batch node frame]``, True where something is, over given and future frames; what is hidden changes nothing, and its output is 0.
+            adjacent: ``[batch node node]``, True at [i, j] where j talks to i; None: everyone there.
 
         Raises:
             ValueError: shapes that do not fit each other or the net.
