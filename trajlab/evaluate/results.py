@@ -59,8 +59,38 @@ class Scene3D:
 
 
 @dataclass(frozen=True)
+class DrawnScene:
+    """A window to be played twice, side by side: what came, and what was drawn.
+
+    Attributes:
+        title: of the window.
+        given: the given frames, ``[past node dim]`` with dim 2 (seen from above) or 3; NaN where a node was not seen.
+        draws: of each method by name, the judged one first, ``[draw time node dim]``.
+        time: of the given and then of the predicted frames, ``[past + time]``.
+        truth: what came, ``[time node dim]``, NaN where it was not seen; None where it is not known.
+        numbers: atomic numbers ``[node]``; None for things that are no atoms.
+        bonds: pairs to be joined by a line, ``[bond 2]``.
+        marks: a sign for each node (such as that of its charge), or nothing.
+        length, clock: names of the units of length and time.
+        note: what else is to be said.
+    """
+
+    title: str
+    given: np.ndarray
+    draws: Mapping[str, np.ndarray]
+    time: np.ndarray
+    truth: np.ndarray | None = None
+    numbers: np.ndarray | None = None
+    bonds: np.ndarray | None = None
+    marks: Sequence[str] = ()
+    length: str = "1"
+    clock: str = "1"
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Evaluation:
-    """Everything that was found out, in the order in which it is to be read."""
+    """Everything that was found out, in the order in which it is to be read; ``drawn`` are windows with their forecasts, to be played."""
 
     title: str
     summary: str = ""
@@ -68,6 +98,7 @@ class Evaluation:
     figures: Sequence[Figure] = ()
     scenes: Sequence[Scene3D] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    drawn: Sequence[DrawnScene] = ()
 
     def save(self, folder: str | Path) -> Path:
         """Write ``evaluation.json`` and ``evaluation.npz`` into a folder, each by a temporary file and a rename."""
@@ -109,4 +140,5 @@ class Evaluation:
         raw["tables"] = [Table(**t) for t in raw["tables"]]
         raw["figures"] = [Figure(**{**f, "curves": [Curve(**c) for c in f["curves"]]}) for f in raw["figures"]]
         raw["scenes"] = [Scene3D(**s) for s in raw["scenes"]]
+        raw["drawn"] = [DrawnScene(**s) for s in raw.get("drawn", [])]
         return cls(**raw)
