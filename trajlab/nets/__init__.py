@@ -3,4 +3,8 @@
 TABLE: dict[str, str] = {
     "trajcast": "trajlab.nets.trajcast:TrajCastNet",
     "polar": "trajlab.nets.polar:PolarNet",
+    "egtn": "trajlab.nets.egtn:EGTN",
+    "geometric_prior": "trajlab.nets.geometric_prior:GeometricPrior",
+    "frame_channels": "trajlab.nets.frame_channels:FrameChannels",
+    "diffusion_transformer": "trajlab.nets.diffusion_transformer:DiffusionTransformer",
 }

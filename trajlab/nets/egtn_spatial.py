@@ -50,7 +50,7 @@ class SceneGraph:
 
 def rows_of(x: Tensor, which: Tensor) -> Tensor:
     """``x[which]`` along the first axis; as an embedding, whose backward adds whole rows."""
-    return embedding(which, x.reshape(len(x), -1)).view(len(which), *x.shape[1:])
+    return embedding(which, x.flatten(1)).view(len(which), *x.shape[1:])
 
 
 def scene_graph(

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from trajlab.nets.windows import check, linked, presence
+from trajlab.nets.windows import anchors, check, linked, presence
 
 __all__ = ["FrameChannels"]
 
@@ -80,7 +80,7 @@ class VectorLinear(nn.Module):
 
 def _rows(x: Tensor, which: Tensor) -> Tensor:
     """``x[which]`` along the first axis. As an embedding, whose backward adds whole rows; that of an index adds numbers one by one."""
-    return nn.functional.embedding(which, x.reshape(len(x), -1)).view(len(which), *x.shape[1:])
+    return nn.functional.embedding(which, x.flatten(1)).view(len(which), *x.shape[1:])
 
 
 def _lengths(v: Tensor, axis: int) -> Tensor:
@@ -122,9 +122,9 @@ class FrameLayer(nn.Module):
         to, of = self.ends(h).chunk(2, -1)
         nodes, batch, width = h.shape
         raw = (_rows(symmetric, edges.pair) + _rows(of, edges.sender)).view(nodes, edges.slots, batch, width) + to[:, None]
-        raw = raw.view(-1, batch, width)
+        raw = raw.view(nodes * edges.slots, batch, width)
         if self.pair is not None:
-            raw = torch.addmm(raw.view(-1, width), features, self.pair.weight.T).view(raw.shape)
+            raw = torch.addmm(raw.view(features.shape[0], width), features, self.pair.weight.T).view(raw.shape)
         m = silu(self.edge(silu(raw)))
         return m if edges.weight is None else m * edges.weight
 
@@ -134,7 +134,7 @@ class FrameLayer(nn.Module):
         gates = self.gate(m)
         if edges.weight is not None:
             gates = gates * edges.weight
-        a, b = (g.view(-1, 1, batch, channels) for g in gates.split(channels, -1))
+        a, b = (g.view(nodes * edges.slots, 1, batch, channels) for g in gates.split(channels, -1))
         pushed = torch.addcmul(b * direction, a, _rows(u, edges.sender)).view(nodes, edges.slots, dim, batch, channels).sum(1)
         return torch.addcmul(pushed, a.view(nodes, edges.slots, 1, batch, channels).sum(1), u, value=-1)
 
@@ -147,21 +147,6 @@ class FrameLayer(nn.Module):
         gathered = m.view(len(h), edges.slots, *h.shape[1:]).sum(1) * share
         h = h + self.node(torch.cat([seen, gathered, _lengths(own, 1)], -1))
         return h, v + self.self_gate(h)[:, None] * own
-
-
-def _anchors(given: Tensor, future: Tensor, mask: Tensor | None) -> Tensor:
-    """Where a node stands ``[batch node 1 dim]``: its last seen given frame; without one, the mean of its seen future frames."""
-    frames = given.shape[2]
-    if mask is None:
-        return given[:, :, -1:] if frames else future.mean(2, keepdim=True)
-    past, ahead = mask[:, :, :frames], mask[:, :, frames:, None].to(future.dtype)
-    mean = (future * ahead).sum(2, keepdim=True) / ahead.sum(2, keepdim=True).clamp(min=1)
-    if not frames:
-        return mean
-    order = torch.arange(1, frames + 1, device=mask.device)
-    last = (past * order).amax(-1)
-    picked = given.gather(2, (last - 1).clamp(min=0)[..., None, None].expand(-1, -1, 1, given.shape[-1]))
-    return torch.where(last[..., None, None] > 0, picked, mean)
 
 
 class FrameChannels(nn.Module):
@@ -210,7 +195,7 @@ class FrameChannels(nn.Module):
         along = (apart / length[:, None])[..., None]
         receiver = torch.arange(len(x), device=x.device).repeat_interleave(edges.slots)
         sign = torch.where(receiver < edges.sender, 1.0, -1.0).to(x.dtype)
-        features = pair[:, receiver, edges.sender].transpose(0, 1).reshape(-1, pair.shape[-1])
+        features = pair[:, receiver, edges.sender].transpose(0, 1).flatten(0, 1)
         apart = torch.stack([length, 1 / (length + 0.1), torch.log(length + 0.05)], -1)
         return along[edges.pair] * sign[:, None, None, None], along, apart, features
 
@@ -235,7 +220,7 @@ class FrameChannels(nn.Module):
         if mask is not None:
             given, future = (torch.where(m[..., None], x, 0.0) for m, x in zip(mask.split(self.sizes[:2], 2), (given, future), strict=True))
         edges = _edges(linked(presence(mask), adjacent), future)
-        anchor = _anchors(given, future, mask)
+        anchor = anchors(given, future, mask)
         relative = torch.cat([given, future], 2) - anchor
         if mask is not None:
             relative = relative * mask[..., None]

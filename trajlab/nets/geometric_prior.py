@@ -69,9 +69,8 @@ class GeometricPrior(nn.Module):
         return self.gamma
 
     def forward(
-        self, given: Float[Tensor, "batch node past dim"], steps: int, node: Float[Tensor, "batch node a"],
-        pair: Float[Tensor, "batch node other b"], mask: Bool[Tensor, "batch node past"] | None = None,
-        adjacent: Bool[Tensor, "batch node other"] | None = None,
+        self, given: Float[Tensor, "batch node past dim"], steps: int, node: Float[Tensor, "_ _ a"],
+        pair: Float[Tensor, "_ _ _ b"], mask: Bool[Tensor, "_ _ _"] | None = None, adjacent: Bool[Tensor, "_ _ _"] | None = None,
     ) -> Float[Tensor, "batch node time dim"]:
         """The expected positions at ``steps`` future frames. A node that was never seen is put at the scene's mean.
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-__all__ = ["check", "linked", "presence", "sinusoid"]
+__all__ = ["anchors", "check", "linked", "presence", "sinusoid"]
 
 
 def check(net: str, given: Tensor, future: Tensor, clock: Tensor, node: Tensor, pair: Tensor, mask: Tensor | None, adjacent: Tensor | None,
@@ -43,6 +43,23 @@ def linked(there: Bool[Tensor, "batch node"] | None, adjacent: Bool[Tensor, "bat
     apart = ~torch.eye(one.shape[1], dtype=torch.bool, device=one.device)
     both = apart.expand(len(one), -1, -1) if there is None else there[:, :, None] & there[:, None] & apart
     return both if adjacent is None else both & adjacent
+
+
+def anchors(
+    given: Float[Tensor, "batch node past dim"], future: Float[Tensor, "batch node time dim"], mask: Bool[Tensor, "batch node frame"] | None
+) -> Float[Tensor, "batch node 1 dim"]:
+    """Where a node stands: its last seen given frame; without one, the mean of its seen future frames."""
+    frames = given.shape[2]
+    if mask is None:
+        return given[:, :, -1:] if frames else future.mean(2, keepdim=True)
+    past, ahead = mask[:, :, :frames], mask[:, :, frames:, None].to(future.dtype)
+    mean = (future * ahead).sum(2, keepdim=True) / ahead.sum(2, keepdim=True).clamp(min=1)
+    if not frames:
+        return mean
+    order = torch.arange(1, frames + 1, device=mask.device)
+    last = (past * order).amax(-1)
+    picked = given.gather(2, (last - 1).clamp(min=0)[..., None, None].expand(-1, -1, 1, given.shape[-1]))
+    return torch.where(last[..., None, None] > 0, picked, mean)
 
 
 def sinusoid(value: Float[Tensor, "..."], size: int = 32, top: float = 10000.0) -> Float[Tensor, "... size"]:
