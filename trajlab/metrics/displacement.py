@@ -169,5 +169,5 @@ def _expected_best(value: Tensor, key: Tensor, best_of: int) -> Tensor:
     """Mean, over all ways to choose K of the M draws, of ``value`` where ``key`` is least: the i-th in order is it in C(M-i, K-1) of C(M, K) ways."""
     draws = len(value)
     ways = [math.comb(draws - i, best_of - 1) / math.comb(draws, best_of) for i in range(1, draws + 1)]
-    ranked = value.gather(0, key.argsort(0, stable=True))
+    ranked = value.gather(0, key.argsort(dim=0, stable=True))
     return (ranked * ranked.new_tensor(ways)[:, None]).sum(0)

@@ -136,7 +136,7 @@ def _distances(trajectories: Trajectories) -> Float[Tensor, "item"]:
 def _molecules(trajectories: Trajectories) -> Float[Tensor, "scene node time dim"]:
     sizes = trajectories.sizes
     if int(sizes.min()) != int(sizes.max()) or not bool(trajectories.mask.all()):
-        raise ValueError(f"scenes of {int(sizes.min())} to {int(sizes.max())} atoms, {int((~trajectories.mask).sum())} frames of atoms not seen: bond "
+        raise ValueError(f"scenes of {int(sizes.min())} to {int(sizes.max())} atoms, {int((~trajectories.mask).sum())} frames not seen: bond "
                          "by bond, all scenes must be whole and of the same molecule")
     if not bool((trajectories.kind.reshape(trajectories.n_scenes, -1) == trajectories.kind[: int(sizes[0])]).all()):
         raise ValueError("the scenes are of different molecules, or list their atoms in different order; bond by bond, all must be alike")
