@@ -3,6 +3,7 @@
 #: name -> (where its ``run(arguments)`` is, what it does)
 TABLE: dict[str, tuple[str, str]] = {
     "simulate": ("trajlab.cli.simulate:run", "make reference trajectories with a known law"),
+    "prepare": ("trajlab.cli.prepare:run", "cut recorded data into training, validation and test windows"),
     "fit": ("trajlab.cli.fit:run", "fit a method on trajectories"),
     "forecast": ("trajlab.cli.forecast:run", "continue trajectories with a fitted model"),
     "report": ("trajlab.cli.report:run", "write the HTML page of a forecast or an evaluation"),

@@ -1,4 +1,4 @@
-"""``trajlab simulate md SYSTEM``: reference molecular dynamics, pairs to train on or runs to judge against."""
+"""``trajlab simulate md|nbody|windows SYSTEM``: reference trajectories, to train on or to judge against."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trajlab.catalog import unknown
 from trajlab.cli.options import chosen, command, copied, parse, subject
 from trajlab.sources.recipes import MDRecipe
 
-DOCUMENT = """Simulate a system with its reference potential. Settings that are not given are those of its recipe.
+MD = """Simulate a system with its reference potential. Settings that are not given are those of its recipe.
 
 Without --duration: pairs of frames one stride apart, from decorrelated starts (NVE), to train on.
 With --duration: replicas under a thermostat that acts once a stride, recorded every stride, to judge against.
@@ -29,33 +29,84 @@ Attributes:
     overwrite: replace what is there.
     quiet: no progress bar.
 """
+NBODY = """Simulate independent N-body trajectories, one scene each.
+
+Attributes:
+    system: one of {systems}.
+    out: a .zarr folder or .zarr.zip file.
+    n: number of trajectories.
+    recipe: published (the data set of the literature, with its numerical artefacts) or accurate (error control, no cut-off of forces).
+    frames: 0.1 time units apart.
+    bodies: another number of them than published.
+    seed: of the starts; take another for each of training, validation and test.
+    overwrite: replace what is there.
+    quiet: no progress bar.
+"""
+WINDOWS = """Simulate short energy-conserving windows of a molecule, for models of whole trajectories. Other settings are those of its recipe.
+
+Attributes:
+    system: one of {systems}, or xtb:<molecule or file> for any molecule.
+    out: a .zarr folder or .zarr.zip file.
+    n: number of windows.
+    frames: in each.
+    spacing: of the frames, fs.
+    temperature: K.
+    per: windows cut from one NVE segment; they overlap where --hop is below --frames.
+    hop: frames between the beginnings of windows of one segment.
+    seed: of the random numbers; take another for each of training, validation and test.
+    folder: local files instead of downloads.
+    overwrite: replace what is there.
+    quiet: no progress bar.
+"""
+STORE = [("out", Path, Path("data.zarr")), ("overwrite", bool, False), ("quiet", bool, False)]
 
 
-def options() -> type:
-    own = [("system", tyro.conf.Positional[str], MISSING), ("out", Path, Path("data.zarr")), ("duration", float | None, None),
-           ("thermostat", str, "langevin"), ("tau", float | None, None), ("folder", Path | None, None),
-           ("overwrite", bool, False), ("quiet", bool, False)]
-    document = DOCUMENT.format(systems=", ".join(sources.TABLE))
-    return command("Simulate", document, own, recipe=copied(MDRecipe, leave_out=("system", "potential"), unset=True))
+def molecules() -> list[str]:
+    return [name for name, target in sources.TABLE.items() if ".molecules:" in target and name != "xtb"]
+
+
+def options(kind: str = "md") -> type:
+    """The options of ``trajlab simulate KIND``."""
+    system, folder = ("system", tyro.conf.Positional[str], MISSING), ("folder", Path | None, None)
+    if kind == "md":
+        own = [system, *STORE[:1], ("duration", float | None, None), ("thermostat", str, "langevin"), ("tau", float | None, None), folder, *STORE[1:]]
+        settings = copied(MDRecipe, leave_out=("system", "potential"), unset=True)
+        return command("Simulate", MD.format(systems=", ".join(sources.TABLE)), own, recipe=settings)
+    if kind == "nbody":
+        own = [system, ("n", int, 3000), ("recipe", str, "published"), ("frames", int, 30), ("bodies", int | None, None), ("seed", int, 0), *STORE]
+        return command("Simulate", NBODY.format(systems=", ".join(sources.NBODY)), own)
+    own = [system, ("n", int, 500), ("frames", int, 30), ("spacing", float, 5.0), ("temperature", float, 500.0), ("per", int, 1), ("hop", int, 10),
+           ("seed", int, 0), folder, *STORE]
+    return command("Simulate", WINDOWS.format(systems=", ".join(molecules())), own)
 
 
 def run(arguments: Sequence[str]) -> None:
     """Simulate and store."""
-    _, rest = subject(arguments, "kind", ["md"], "simulate")
-    given: Any = parse(options(), rest, "simulate md")
-    kind, _, system = given.system.partition(":")
-    if kind not in sources.TABLE or (system and kind != "xtb"):
-        raise ValueError(unknown("reference system", given.system, [*sources.TABLE, "xtb:<molecule or file>"]))
+    kind, rest = subject(arguments, "kind", list(KINDS), "simulate")
+    given: Any = parse(options(kind), rest, f"simulate {kind}")
+    _known(kind, given.system)
     if given.out.exists() and not given.overwrite:
         raise ValueError(f"{given.out} exists; pass --overwrite to replace it, or another --out")
 
     from trajlab.data import store
 
-    trajectories = _simulate(given)
+    trajectories = KINDS[kind](given)
     print(f"{trajectories}\nsaved in {store.save(trajectories, given.out, overwrite=given.overwrite)}")
 
 
-def _simulate(given: Any) -> Any:
+def _known(kind: str, name: str) -> None:
+    """Refuse a name before anything heavy is imported."""
+    if kind == "nbody":
+        if name not in sources.NBODY:
+            raise ValueError(unknown("N-body system", name, sources.NBODY))
+        return
+    names = [*(sources.TABLE if kind == "md" else molecules()), "xtb"]
+    first, _, system = name.partition(":")
+    if first not in names or (system and first != "xtb"):
+        raise ValueError(unknown("reference system", name, [*names, "xtb:<molecule or file>"]))
+
+
+def _md(given: Any) -> Any:
     from trajlab.dynamics.thermostats import by_name
     from trajlab.sources import simulate
 
@@ -66,3 +117,20 @@ def _simulate(given: Any) -> Any:
     temperature, tau = changes.get("temperature", recipe.temperature), given.tau or 50 * changes.get("stride", recipe.stride)
     thermostat = by_name(given.thermostat, temperature, tau)
     return simulate.simulate_long(recipe, 1000 * given.duration, thermostat=thermostat, folder=given.folder, quiet=given.quiet, **changes)
+
+
+def _nbody(given: Any) -> Any:
+    from trajlab.sources.nbody import nbody
+
+    return nbody(given.system, given.n, given.recipe, seed=given.seed, frames=given.frames, bodies=given.bodies, quiet=given.quiet)
+
+
+def _windows(given: Any) -> Any:
+    from trajlab.sources.windows_md import molecule_windows
+
+    return molecule_windows(given.system, given.n, given.frames, given.spacing, given.temperature, seed=given.seed, folder=given.folder,
+                            per=given.per, hop=given.hop, quiet=given.quiet)
+
+
+#: what can be simulated
+KINDS = {"md": _md, "nbody": _nbody, "windows": _windows}

@@ -66,7 +66,9 @@ def groups() -> dict[str, dict[str, str]]:
     return {
         "methods": {name: summary(target) for name, target in models.TABLE.items()},
         "sources": {name: setting(target) for name, target in sources.TABLE.items() if name != "xtb"}
-        | {"xtb:MOLECULE": "any molecule by name or file, forces from GFN2-xTB"},
+        | {"xtb:MOLECULE": "any molecule by name or file, forces from GFN2-xTB"}
+        | {name: setting(target) for name, target in sources.NBODY.items()}
+        | {name: summary(target) for name, target in sources.DATA_SETS.items()},
         "samplers": {name: summary(target) for name, target in samplers.TABLE.items()},
         "paths": {name: summary(target) for name, target in paths.TABLE.items()},
         "couplings": {name: summary(target) for name, target in couplings.TABLE.items()},

@@ -29,3 +29,6 @@ NBODY: dict[str, str] = {
     "springs": "trajlab.sources.nbody:SPRINGS",
     "gravity": "trajlab.sources.nbody:GRAVITY",
 }
+
+#: Recorded data: a function (folder, name of the part) -> training, validation and test trajectories.
+DATA_SETS: dict[str, str] = {"eth_ucy": "trajlab.sources.pedestrians:eth_ucy"}
