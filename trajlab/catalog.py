@@ -36,6 +36,9 @@ FRONT_DOOR = {
     # methods
     "TrajCast": "trajlab.models.trajcast:TrajCast",
     "TrajCastConfig": "trajlab.models.trajcast_config:TrajCastConfig",
+    "GeoTDM": "trajlab.models.geotdm:GeoTDM",
+    "GeoTDMConfig": "trajlab.models.geotdm_config:GeoTDMConfig",
+    "Sampling": "trajlab.models.geotdm_sampling:Sampling",
     "TrajCastDynamics": "trajlab.models.driver:TrajCastDynamics",
     "Ensemble": "trajlab.models.ensemble:Ensemble",
     "rollout": "trajlab.models.rollout:rollout",

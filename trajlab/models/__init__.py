@@ -2,4 +2,5 @@
 
 TABLE: dict[str, str] = {
     "trajcast": "trajlab.models.trajcast:TrajCast",
+    "geotdm": "trajlab.models.geotdm:GeoTDM",
 }
