@@ -94,14 +94,15 @@ class Denoiser:
             condition.pop("mask", None)
         if self.condition:
             condition = {**self.condition, **condition}
-        told = CLOCKS[self.clock](level)
-        dtype = self.dtype or x.dtype
+        told, own = CLOCKS[self.clock](level), x.dtype
+        dtype = self.dtype or own
         clock = x.new_full((len(x),), told, dtype=dtype) if isinstance(told, float) else told.reshape(-1).to(dtype)
-        if self.precondition is None:
-            return Prediction(x, level, self.kind, self.net(x.to(dtype), clock, **condition).to(x.dtype))
-        inside, skip, out = self.precondition.weights(level)
-        raw = self.net((inside * x).to(dtype), clock, **condition).to(x.dtype)
-        return Prediction(x, level, "x0", skip * x + out * raw)
+        edm = self.precondition
+        inside = x if edm is None else x * edm.weights(level)[0]
+        raw = self.net(inside if dtype is own else inside.to(dtype), clock, **condition)
+        if raw.dtype is not own:
+            raw = raw.to(own)
+        return Prediction(x, level, self.kind, raw) if edm is None else Prediction.read(x, level, edm, raw)
 
 
 def _takes(net: Callable[..., Any], name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import is_dataclass
 from typing import Any
 
 from torch import Tensor
@@ -27,7 +28,34 @@ class Solver:
 
     def run(self, grid: Grid, run: Run, x: Tensor) -> Tensor:
         """From ``x`` at the first node to the sample."""
-        return execute(self.plan(grid), run, x)
+        return execute(planned(self, grid), run, x)
+
+
+#: Tables that a grid keeps.
+KEPT = 32
+
+
+class _Tables(dict[Solver, Table]):
+    """Tables that a grid keeps by solver; they are made again rather than copied or pickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Tables, ()
+
+
+def planned(solver: Solver, grid: Grid) -> Table:
+    """A solver's table on a grid. The grid object keeps it for the next run with an equal solver, if that is a frozen dataclass and has a hash."""
+    if not (is_dataclass(solver) and solver.__dataclass_params__.frozen):  # type: ignore[attr-defined]
+        return solver.plan(grid)
+    kept = vars(grid).setdefault("_tables", _Tables())
+    try:
+        found = kept.get(solver)
+    except TypeError:
+        return solver.plan(grid)
+    if found is None:
+        if len(kept) >= KEPT:
+            kept.clear()
+        found = kept[solver] = solver.plan(grid)
+    return found
 
 
 def finished(grid: Grid, stages: list[Stage]) -> Table:

@@ -70,6 +70,23 @@ class Table:
         """How many states and predictions must be kept."""
         return max(len(s.states) for s in self.stages), max(len(s.predictions) for s in self.stages)
 
+    @cached_property
+    def nodes(self) -> int:
+        """How many of the new states are nodes."""
+        return sum(stage.node for stage in self.stages)
+
+    @cached_property
+    def plain(self) -> bool:
+        """Whether it begins with a call, and all weights and levels are numbers."""
+        numbers = [w for s in self.stages for w in (*s.states, *s.predictions, s.noise)]
+        numbers += [w for s in self.stages if s.level is not None for w in (s.level.lam, s.level.alpha, s.level.sigma)]
+        return bool(self.stages) and self.stages[0].level is not None and all(isinstance(w, (float, int)) for w in numbers)
+
+    @cached_property
+    def programs(self) -> dict[Any, Any]:
+        """What `fused` makes of the table, by what a denoiser returns."""
+        return {}
+
 
 @dataclass
 class Run:
@@ -140,9 +157,17 @@ class Run:
 
 
 def execute(table: Table, run: Run, x: Tensor) -> Tensor:
-    """Go through the stages from ``x`` at ``table.start``; the sample at the last one's level."""
+    """Go through the stages from ``x`` at ``table.start``; the sample at the last one's level. By `fused` where that serves."""
+    from trajlab.samplers import fused
+
+    x = run.begin(x, table.start)
+    return fused.execute(table, run, x) if fused.serves(table, run, x) else loop(table, run, x)
+
+
+def loop(table: Table, run: Run, x: Tensor) -> Tensor:
+    """`execute` after `Run.begin`, for every kind of run."""
     keep_states, keep_predictions = table.depth
-    states, predictions = [run.begin(x, table.start)], []
+    states, predictions = [x], []
     for stage in table.stages:
         if stage.level is not None:
             states[0], found = run.predict(states[0], stage.level)
