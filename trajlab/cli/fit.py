@@ -14,6 +14,7 @@ from trajlab import models
 from trajlab.catalog import load, unknown
 from trajlab.cli.options import command, copied, parse, peek, subject
 from trajlab.cli.tables import config_of, method, presets
+from trajlab.cli.windows import forecasts_windows
 from trajlab.train.config import TrainConfig
 
 DOCUMENT = """Fit {name} and save it, with checkpoints and metrics, in a folder. The same command goes on where a killed one stopped.
@@ -50,7 +51,7 @@ def run(arguments: Sequence[str]) -> None:
     train = TrainConfig(**{**vars(given.train), **budget})
     for path in (given.data, given.validation):
         if path is not None and not path.exists():
-            raise FileNotFoundError(f"{path} does not exist; trajlab simulate md makes reference data, and trajlab.read reads most files of atoms")
+            raise FileNotFoundError(f"{path} does not exist; trajlab simulate makes reference data, and trajlab.read reads most files of atoms")
 
     import torch
 
@@ -64,4 +65,14 @@ def run(arguments: Sequence[str]) -> None:
     if hasattr(model, "about"):
         model.about["command"] = shlex.join(["trajlab", "fit", *arguments])
     where = model.save(given.out)
-    print(f"{name} fitted on {given.data}; saved in {where}\nnext: trajlab forecast {where} --start {given.data} --steps 1000 --out forecast.zarr")
+    print(f"{name} fitted on {given.data}; saved in {where}\nnext: {onward(name, config, where, given.validation or given.data)}")
+
+
+def onward(name: str, config: Any, run: Path, data: Path) -> str:
+    """What to do with a fitted model: the command that uses it."""
+    command = ["trajlab", "forecast", str(run), "--start", str(data)]
+    if not forecasts_windows(name):
+        return shlex.join([*command, "--steps", "1000", "--out", "forecast.zarr"])
+    if not config.given:
+        return f"in Python, trajlab.catalog.find({name!r}).load({str(run)!r}).sample(...): a model without given frames has nothing to forecast from"
+    return shlex.join([*command, "--windows", "100", "--report", "forecast.html"])

@@ -1,4 +1,7 @@
-"""``trajlab forecast RUN --start FILE --steps N --out forecast.zarr``: roll a fitted model out."""
+"""``trajlab forecast RUN --start FILE --out forecast.zarr``: the method that wrote the run says which options there are.
+
+Propagators are rolled out here; methods that forecast windows are in `trajlab.cli.windows`.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,12 @@ from typing import Any
 
 import tyro
 
+from trajlab import models
 from trajlab.catalog import load, unknown
+from trajlab.cli import windows
 from trajlab.cli.options import parse
 from trajlab.cli.tables import method
+from trajlab.cli.windows import forecasts_windows
 
 ENDINGS = (".zarr", ".extxyz", ".xyz", ".traj")
 THERMOSTATS = ("langevin", "csvr", "nve")
@@ -21,7 +27,9 @@ THERMOSTATS = ("langevin", "csvr", "nve")
 
 @dataclass(frozen=True)
 class Options:
-    """Continue the last frames of a file with a fitted model. Systems that a watchdog stops keep what was computed until then.
+    """Continue the last frames of a file with a fitted model, by a roll-out. Systems that a watchdog stops keep what was computed until then.
+
+    A model of windows (geotdm) has other options: trajlab forecast RUN --help shows those of the method that wrote RUN.
 
     Attributes:
         run: a folder that trajlab fit wrote.
@@ -65,7 +73,11 @@ class Options:
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Roll out, write, and say how it ended."""
+    """Forecast with the method that wrote the run; roll out, write, and say how it ended."""
+    folder = run_among(arguments)
+    if folder is not None and forecasts_windows(method_of(folder)):
+        windows.run(arguments)
+        return
     given = parse(Options, arguments, "forecast")
     check(given)
     name = method_of(given.run)
@@ -89,6 +101,11 @@ def run(arguments: Sequence[str]) -> None:
         told = {**forecast.provenance, "command": shlex.join(["trajlab", "forecast", *arguments])}
         store.save(forecast.replace(provenance=told), given.out, overwrite=True)  # replaces what was written on the way
     print(ending(forecast, given.out))
+
+
+def run_among(arguments: Sequence[str]) -> Path | None:
+    """The first argument that is a folder with a fitted model, which decides how the others are read."""
+    return next((Path(a) for a in arguments if not a.startswith("-") and (Path(a) / "model.json").is_file()), None)
 
 
 def check(given: Options) -> None:
@@ -116,12 +133,16 @@ def method_of(folder: Path) -> str:
 
     Raises:
         FileNotFoundError: there is no model in it.
+        ValueError: there is no such method (with the nearest that there is).
     """
     file = folder / "model.json"
     if not file.is_file():
         state = "exists, but holds no model.json: has its fit ended?" if folder.is_dir() else "does not exist"
         raise FileNotFoundError(f"{folder} {state} (trajlab fit writes such a folder)")
-    return str(json.loads(file.read_text())["method"])
+    name = str(json.loads(file.read_text()).get("method"))
+    if name not in models.TABLE:
+        raise ValueError(f"{file} was written by another method: {unknown('method', name, models.TABLE)}")
+    return name
 
 
 def rollout_options(given: Options) -> dict[str, Any]:

@@ -18,7 +18,7 @@ class Options:
 
     Attributes:
         forecast: a stored forecast or trajectories, or a folder with a saved evaluation.
-        reference: trajectories of the true dynamics.
+        reference: trajectories of the true dynamics; for a forecast of windows the file it started from, if it goes on after the given frames.
         out: the page.
     """
 
@@ -53,4 +53,12 @@ def make(path: Path, reference: Path | None) -> Any:
 
     import trajlab
 
-    return report(trajlab.read(path), reference=None if reference is None else trajlab.read(reference))
+    what = trajlab.read(path)
+    return report(what, reference=None if reference is None else the_same(trajlab.read(reference), what))
+
+
+def the_same(reference: Any, forecast: Any) -> Any:
+    """The windows of a reference that a forecast was made of, where it was made of some of them."""
+    chosen = getattr(forecast, "provenance", {}).get("windows")
+    some = bool(chosen) and len(chosen) < reference.n_scenes and max(chosen) < reference.n_scenes
+    return reference.scenes(list(chosen)) if some else reference

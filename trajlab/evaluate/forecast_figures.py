@@ -37,13 +37,14 @@ def forecast_figures(scored: Mapping[str, Scored], units: Units, truth: Trajecto
     curves = []
     for who, one in scored.items():
         far, middle, mask = _far(one.forecast, truth)
-        curves.append(Curve(f"{who}, mean forecast" if who == name and one.forecast.n_draws > 1 else who, ahead, _over(middle, mask)))
+        curves.append(Curve("mean forecast" if who == name and one.forecast.n_draws > 1 else who, ahead, _over(middle, mask)))
         if who == name and one.forecast.n_draws > 1:
             each = np.stack([_over(draw, mask) for draw in far])
             spread = _over(far.std(0), mask)
-            curves.append(Curve(f"{who}, draws", ahead, each.mean(0), spread))
-            curves.append(Curve(f"{who}, best of {len(far)} at each frame", ahead, _over(far.amin(0), mask)))
-    note = "Mean over the nodes of all windows. The band is the standard deviation between draws of the distance from the truth, averaged."
+            curves.append(Curve("draws", ahead, each.mean(0), spread))
+            curves.append(Curve("best draw", ahead, _over(far.amin(0), mask)))
+    note = (f"{name}; means over the nodes of all windows. The best draw is chosen at each frame. The band is the standard deviation between draws "
+            "of the distance from the truth, averaged.")
     found = [Figure("Error against the horizon", across, f"distance from the truth{_in(units.length)}", curves, note=note)]
     return found + ([_skill(name, first.forecast, truth, ahead, across, units)] if first.forecast.n_draws > 1 else [])
 

@@ -46,15 +46,17 @@ class Report:
 
     def __repr__(self) -> str:
         e = self.evaluation
-        return f"Report({e.title!r}: {len(e.tables)} tables, {len(e.figures)} figures, {len(e.scenes)} scenes, {len(self.html) / 1e6:.1f} MB)"
+        scenes = len(e.scenes) + len(e.drawn)
+        return f"Report({e.title!r}: {len(e.tables)} tables, {len(e.figures)} figures, {scenes} scenes, {len(self.html) / 1e6:.1f} MB)"
 
 
 def report(what: Any, reference: Any = None) -> Report:
     """Make the page of an evaluation, or judge a forecast against a reference and make the page of that.
 
     Args:
-        what: an `Evaluation`, or a `Forecast` (or `Trajectories`), which `trajlab.evaluate.molecular.judge` judges first.
-        reference: `Trajectories` to compare with, where ``what`` is not an evaluation.
+        what: an `Evaluation`, or a `Forecast` (or `Trajectories`), which is judged first: roll-outs of molecular dynamics by
+            `trajlab.evaluate.molecular.judge`, forecasts of windows by `trajlab.evaluate.forecasts.judge_forecast`.
+        reference: `Trajectories` to compare with, where ``what`` is not an evaluation; for windows what came, at the times of the forecast.
 
     Raises:
         TypeError: ``what`` is an evaluation and a reference was passed too, or it is neither evaluation nor forecast.
@@ -73,6 +75,10 @@ def _judge(what: Any, reference: Any) -> Evaluation:
 
     if not isinstance(what, Forecast | Trajectories):
         raise TypeError(f"a report shows an Evaluation or a Forecast, got {type(what).__name__}; see trajlab.evaluate for how to make one")
+    from trajlab.evaluate.forecasts import is_rollout, judge_forecast
+
+    if isinstance(what, Forecast) and not is_rollout(what):
+        return judge_forecast(what, reference)
     from trajlab.evaluate.molecular import judge
 
     return judge(what, reference)
@@ -80,9 +86,10 @@ def _judge(what: Any, reference: Any) -> Evaluation:
 
 def _page(evaluation: Evaluation) -> str:
     import trajlab
-    from trajlab.report import figures, scenes, tables
+    from trajlab.report import drawn, figures, scenes, tables
 
     parts: list[tuple[str, str, Callable[[], str], Any]] = [
+        ("trajectories", "Trajectories", lambda: drawn.player(evaluation.drawn), evaluation.drawn),
         ("structures", "Structures", lambda: scenes.panes(evaluation.scenes), evaluation.scenes),
         ("tables", "Tables", lambda: "".join(map(tables.table, evaluation.tables)), evaluation.tables),
         ("figures", "Figures", lambda: _figures(figures.figure, evaluation), evaluation.figures),
@@ -93,7 +100,7 @@ def _page(evaluation: Evaluation) -> str:
         title=escape(evaluation.title), version=trajlab.__version__, summary=_prose(evaluation.summary), css=_asset("page.css"),
         links="".join(f'<a href="#{name}">{title}</a>' for name, title, _ in shown),
         body="\n".join(f'<section id="{name}"><h2>{title}</h2>{content}</section>' for name, title, content in shown),
-        credit=_CREDIT if evaluation.scenes else "", scripts=_scripts(bool(evaluation.scenes)),
+        credit=_CREDIT if evaluation.scenes else "", scripts=_scripts(bool(evaluation.scenes), bool(evaluation.drawn)),
     )
 
 
@@ -117,6 +124,6 @@ def _asset(name: str) -> str:
     return (files("trajlab.report") / "assets" / name).read_text(encoding="utf-8")
 
 
-def _scripts(player: bool) -> str:
-    names = ["theme.js", "3Dmol-min.js", "viewer.js"] if player else ["theme.js"]
+def _scripts(structures: bool, drawn: bool) -> str:
+    names = ["theme.js", *(["3Dmol-min.js", "viewer.js"] if structures else []), *(["drawn.js"] if drawn else [])]
     return "\n".join(f"<script>{_asset(name)}</script>" for name in names)

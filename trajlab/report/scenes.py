@@ -108,7 +108,7 @@ def panes(scenes: Sequence[Scene3D]) -> str:
     speeds = "".join(f'<option value="{s}"{" selected" if s == 1 else ""}>{label}</option>'
                      for s, label in ((0.1, "⅒ ×"), (0.25, "¼ ×"), (0.5, "½ ×"), (1, "1 ×"), (2, "2 ×"), (4, "4 ×"), (8, "8 ×")))
     text = json.dumps(packed, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    return (f'<div class="card"><div class="panes">{stages}</div><div class="controls">'
+    return (f'<div class="card" id="structure-player"><div class="panes">{stages}</div><div class="controls">'
             f'<button id="play" type="button" aria-pressed="false">Play</button><input id="slider" type="range" min="0" max="1" value="0" '
             f'step="1" aria-label="Time"><span id="clock"></span>'
             f'<label>Speed <select id="speed">{speeds}</select></label>'

@@ -4,7 +4,7 @@
   const byId = (id) => document.getElementById(id);
 
   const scenes = JSON.parse(byId("scenes").textContent);
-  const panes = [];
+  const panes = [], player = byId("structure-player");
 
   // int16 steps of `scale` Angstrom around `centre`; frame-major, as [time node 3].
   function unpack(scene) {
@@ -117,10 +117,10 @@
   }
 
   if (!hasWebGL()) {
-    document.querySelectorAll(".stage").forEach((stage) => {
+    player.querySelectorAll(".stage").forEach((stage) => {
       stage.innerHTML = '<p class="nowebgl">This browser offers no WebGL, so the structures cannot be drawn here. The tables and figures of this page are complete without it.</p>';
     });
-    document.querySelectorAll(".controls, .pane label").forEach((element) => { element.hidden = true; element.style.display = "none"; });
+    player.querySelectorAll(".controls, .pane label").forEach((element) => { element.hidden = true; element.style.display = "none"; });
     return;
   }
 
