@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
-from nets.plain_egtn import PlainEGTN
 from torch.testing import assert_close
 
 from trajlab.nets.egtn import EGTN, EgtnSettings
 from trajlab.nets.geometric_prior import GeometricPrior
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+from geotdm_plain import PlainEGTN
 
 TIGHT = {"rtol": 1e-10, "atol": 1e-10}
 SMALL = EgtnSettings(width=16, layers=2)

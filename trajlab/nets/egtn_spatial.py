@@ -81,7 +81,7 @@ class SpatialLayer(nn.Module):
         x_i <- x_i + mean_j MLP2(m_ij) / (1 + sqrt(|x_ij|^2 + 1e-8)) x_ij,   x_ij = x_i - x_j
 
     With ``prenorm`` the feature is |x_ij| and nothing is divided. The first linear map is applied to the nodes before it is gathered to the
-    edges, and to e_ij once for all frames.
+    edges.
 
     Args:
         width: of h.
@@ -101,11 +101,12 @@ class SpatialLayer(nn.Module):
         weight, bias = self.edge[0].weight, self.edge[0].bias
         own, other, rest = weight.split([self.width, self.width, weight.shape[1] - 2 * self.width], 1)
         feature = (square + 1e-8).sqrt() if self.prenorm else square
-        changing = feature if graph.invariants is None else torch.cat([feature, graph.invariants], -1)
-        raw = rows_of(linear(h, own, bias), graph.receiver).add_(rows_of(linear(h, other), graph.sender))
-        raw = torch.addmm(raw.view(-1, self.width), changing.flatten(0, 1), rest[:, : changing.shape[-1]].T).view(raw.shape)
-        if graph.features.shape[-1]:
-            raw = raw.add_(linear(graph.features, rest[:, changing.shape[-1]:])[:, None])
+        constant = graph.features[:, None].expand(-1, h.shape[1], -1)
+        features = torch.cat([feature, constant] if graph.invariants is None else [feature, graph.invariants, constant], -1)
+        # in place, but never on a view: the backward of that would copy the whole gradient
+        raw = embedding(graph.receiver, linear(h, own, bias).flatten(1)).add_(embedding(graph.sender, linear(h, other).flatten(1)))
+        raw = torch.addmm(raw.view(len(raw) * h.shape[1], self.width), features.flatten(0, 1), rest.T)
+        raw = raw.view(*features.shape[:2], self.width)
         return silu(self.edge[2](silu(raw)))
 
     def forward(

@@ -1,4 +1,7 @@
-"""The published EGTN written plainly from its equations over torch_geometric, with the weights of ours: the reference of tests and timings."""
+"""The published EGTN written plainly from its equations (Han et al. 2024) over torch_geometric: the reference of tests and timings.
+
+It has the weights of the net that it is built from and gives the same numbers; nothing in it is arranged for speed.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from trajlab.nets.egtn_temporal import TemporalLayer
 
 
 def sinusoid(t: Tensor, size: int = 32) -> Tensor:
+    """Sines, then cosines, of t 10000^(-k/(n-1))."""
     half = size // 2
     rate = torch.tensor([10000 ** (-k / (half - 1)) for k in range(half)], dtype=t.dtype)
     return torch.cat([torch.sin(t[..., None] * rate), torch.cos(t[..., None] * rate)], -1)
