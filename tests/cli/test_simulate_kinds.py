@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
 import trajlab
 from trajlab.cli.main import main
+from trajlab.sources.windows_md import molecule_windows
 
 
 def fails(capsys, *arguments):
@@ -31,7 +33,9 @@ def test_nbody_is_simulated_and_stored(capsys, tmp_path):
     assert trajlab.load(out).static["spring"].shape == (10, 5)
 
 
-def test_windows_are_simulated_and_stored(reference, tmp_path):
+def test_windows_are_simulated_and_stored(reference, tmp_path, monkeypatch):
+    short = partial(molecule_windows, equilibrate=10.0, decorrelate=5.0)
+    monkeypatch.setattr("trajlab.sources.windows_md.molecule_windows", short)
     out = tmp_path / "ethanol.zarr"
     folder = str(reference / "md/sgdml_models")
     assert main(["simulate", "windows", "ethanol", "--n", "1", "--frames", "4", "--folder", folder, "--out", str(out), "--quiet"]) == 0

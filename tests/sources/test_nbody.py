@@ -91,6 +91,27 @@ def test_published_steps_by_hand():
     np.testing.assert_allclose(speed[0, 1, 0], [0.099 + min(1e-3 / r**2, 0.099), 0, 0], rtol=1e-14)
 
 
+def test_forces_and_energies_by_hand():
+    x, c, f = np.array([[0.1, 0, 0], [0, 0, 0.0]]), np.ones((2, 2)), np.empty((2, 3))
+    for law, energy, force in ((kernels.COULOMB, 10.0, 100.0), (kernels.HOOKE, 0.05 * 0.01, -0.01),
+                               (kernels.NEWTON, -1 / math.sqrt(0.02), -0.1 / 0.02**1.5)):
+        assert kernels.forces(law, x, c, f) == pytest.approx(energy, rel=1e-12)
+        np.testing.assert_allclose(f, [[force, 0, 0], [-force, 0, 0]], rtol=1e-12)
+    assert CHARGED.cap == SPRINGS.cap == 100
+    assert GRAVITY.cap == FREE
+
+
+def test_invariants_by_hand(accurate):
+    t = accurate["gravity"]
+    kept = invariants(t)
+    x, v = t.x[:10].numpy(), t.velocity[:10].numpy()
+    np.testing.assert_allclose(kept.angular[0], np.cross(x, v).sum(0), atol=1e-12)
+    np.testing.assert_allclose(kept.momentum[0], v.sum(0), atol=1e-12)
+    d2 = np.square(x[:, None, 5] - x[None, :, 5]).sum(-1)
+    energy = 0.5 * np.square(v[:, 5]).sum() - np.triu(1 / np.sqrt(d2 + 0.01), 1).sum()
+    assert float(kept.energy[0, 5]) == pytest.approx(energy, rel=1e-12)
+
+
 def test_springs_are_an_oscillator():
     """Two bodies and a spring of 0.1: the distance oscillates at omega^2 = 0.2."""
     x, v, c = np.array([[[0.5, 0, 0], [-0.5, 0, 0.0]]]), np.zeros((1, 2, 3)), np.ones((1, 2, 2))

@@ -98,9 +98,9 @@ def eth_ucy(folder: str | Path | None, scene: str, given: int = 8, predicted: in
             train.append(pedestrian_windows(whole.frames(first.nonzero().flatten()), rule))
             validation.append(pedestrian_windows(whole.frames((~first).nonzero().flatten()), rule))
     test = [pedestrian_windows(_open(folder, name, stretched), rule) for name in SCENES[scene]]
-    parts = [_joined(part, scene, name) for part, name in zip((train, validation, test), ("train", "validation", "test"))]
+    parts = _joined(train, scene, "train"), _joined(validation, scene, "validation"), _joined(test, scene, "test")
     Split(*parts)  # refuses parts that overlap
-    return parts[0], parts[1], parts[2]
+    return parts
 
 
 def _open(folder: str | Path | None, name: str, stretched: str) -> Trajectories:
