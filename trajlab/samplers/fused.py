@@ -280,10 +280,10 @@ def execute(table: Table, run: Run, x: Tensor) -> Tensor:
             if found is None:
                 run.nfe += 1
                 found = denoiser(held[group.state], group.level, **condition)
-            held[group.value] = value = _raw(program, found, x)
+            held[group.value] = value = _like(found.raw, x) if found.reading is program.reading else _raw(program, found, x)
             address[group.value] = value.data_ptr()
             for slot in group.draws:
-                held[slot] = z = _like(run.draw(x), x)
+                held[slot] = z = _like(run.noise.normal(x), x)
                 address[slot] = z.data_ptr()
             for slot in group.fresh:
                 held[slot] = new = torch.empty_like(x)
@@ -326,7 +326,9 @@ def _raw(program: Program, found: Prediction, x: Tensor) -> Tensor:
 
 
 def _like(value: Tensor, x: Tensor) -> Tensor:
-    """A value in the layout, shape and dtype of x; itself where it has them."""
-    if type(value) is Tensor and value.dtype is x.dtype and value.is_cpu and value.shape == x.shape and value.is_contiguous() and not value.is_neg():
+    """A value in the layout and dtype of x; itself where it has them."""
+    if value.shape != x.shape:
+        raise ValueError(f"the denoiser gave a prediction of shape {tuple(value.shape)} for a state of shape {tuple(x.shape)}; they must be the same")
+    if type(value) is Tensor and value.dtype is x.dtype and value.is_cpu and value.is_contiguous() and not value.is_neg():
         return value
-    return value.detach().as_subclass(Tensor).to(x).expand_as(x).resolve_neg().contiguous()
+    return value.detach().as_subclass(Tensor).to(x).resolve_neg().contiguous()

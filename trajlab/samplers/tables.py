@@ -68,7 +68,7 @@ class Table:
     @cached_property
     def depth(self) -> tuple[int, int]:
         """How many states and predictions must be kept."""
-        return max(len(s.states) for s in self.stages), max(len(s.predictions) for s in self.stages)
+        return max(1, *(len(s.states) for s in self.stages)), max(1, *(len(s.predictions) for s in self.stages))
 
     @cached_property
     def nodes(self) -> int:
