@@ -28,7 +28,7 @@ class Dense:
         extra: ``[scene node time ...]``.
         static: ``[scene node ...]``.
         context: ``[scene ...]``.
-        place: of every packed node, its scene and its slot in it, ``[node 2]``.
+        place: of every packed node, its scene and its slot in it, ``[node 2]``; None for some scenes of a block.
     """
 
     x: Float[Tensor, "scene node time dim"]
@@ -39,13 +39,19 @@ class Dense:
     extra: Mapping[str, Tensor] = field(default_factory=dict)
     static: Mapping[str, Tensor] = field(default_factory=dict)
     context: Mapping[str, Tensor] = field(default_factory=dict)
-    place: Int[Tensor, "packed 2"] = None  # type: ignore[assignment]  # filled in by `dense`
+    place: Int[Tensor, "packed 2"] | None = None
 
     def __len__(self) -> int:
         return len(self.x)
 
     def pack(self, value: Tensor) -> Tensor:
-        """``[scene node ...]`` back to ``[node ...]``, in the order of the trajectories."""
+        """``[scene node ...]`` back to ``[node ...]``, in the order of the trajectories.
+
+        Raises:
+            ValueError: this is a part of a block.
+        """
+        if self.place is None:
+            raise ValueError("some scenes of a block cannot be packed; pack the block that dense(trajectories) made")
         return value[self.place[:, 0], self.place[:, 1]]
 
     def scenes(self, which: Tensor) -> Dense:
@@ -59,7 +65,7 @@ class Dense:
         move = lambda named: {k: v.to(device) for k, v in named.items()}  # noqa: E731
         place = None if self.place is None else self.place.to(device)
         return Dense(self.x.to(device), self.mask.to(device), self.there.to(device), self.kind.to(device), self.time.to(device),
-                     move(self.extra), move(self.static), move(self.context), place)  # type: ignore[arg-type]
+                     move(self.extra), move(self.static), move(self.context), place)
 
 
 def dense(trajectories: Trajectories, slots: int | None = None) -> Dense:

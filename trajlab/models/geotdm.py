@@ -6,6 +6,7 @@ network and learned prior are settings (``GeoTDMConfig.paper()``); the default d
 
 from __future__ import annotations
 
+import math
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -104,7 +105,8 @@ class GeoTDM:
             new, score = draw(module, current, torch.arange(len(many)), seed + 0x9E3779B9 * leg, how, observed=known, progress=progress)
             scores = score if scores is None or score is None else torch.maximum(scores, score)
             made.append(new)
-            current = onward(current, new, config.given, self.spacing)
+            if (leg + 1) * config.predicted < steps:
+                current = onward(current, new, config.given, self.spacing)
         out = torch.cat(made, 2)[:, :, :steps].reshape(draws, len(block), *block.x.shape[1:2], steps, block.x.shape[-1])
         return self._answer(out, block, past, steps, scores, how, {"draws": draws, "evaluations": how.evaluations, "seed": seed})
 
@@ -173,13 +175,14 @@ class GeoTDM:
         """log p(predicted frames | given frames) of every window, by the probability-flow ODE, in the unit of the data, ``[scene]``, nats.
 
         It is the density of the windows with noise of standard deviation 1e-3 times the residual's scale, and invariant to rotations,
-        reflections, shifts and permutations. The exact trace costs a backward pass a coordinate; Hutchinson's estimate is
-        ``LikelihoodConfig(divergence=Divergence("hutchinson"))``.
+        reflections, shifts and permutations. The exact trace costs a backward pass a coordinate, so by default windows of more than 64
+        coordinates have Hutchinson's estimate (unbiased, with the noise of its probes); ``config`` says otherwise.
 
         Raises:
             ValueError: windows of another length.
         """
-        from trajlab.samplers.likelihood import LikelihoodConfig, log_likelihood
+        from trajlab.samplers.dopri5 import Control
+        from trajlab.samplers.likelihood import Divergence, LikelihoodConfig, log_likelihood
 
         module, settings = self._conditional("log_likelihood"), self.config
         if windows.n_frames != settings.given + settings.predicted:
@@ -188,7 +191,8 @@ class GeoTDM:
         mask = residual_mask(block, settings.given)
         z = (block.x[:, :, settings.given :] - module.forecast(block)) / module.scale
         z = torch.where(mask[..., None], z, torch.zeros_like(z)).to(module.scale.dtype)
-        config = config or LikelihoodConfig(stop=min(6.0, -float(torch.tensor(settings.sigma_min).log())))
+        how = Divergence() if z[0].numel() <= 64 else Divergence("hutchinson", probes=4)
+        config = config or LikelihoodConfig(stop=min(6.0, -math.log(settings.sigma_min)), divergence=how, control=Control(1e-4, 1e-4))
         found = log_likelihood(module.denoiser, z, config, generator=torch.Generator().manual_seed(seed),
                                mask=None if bool(mask.all()) else mask, **module.condition(block))
         return found.log_density - found.dims * module.scale.double().log()

@@ -145,7 +145,7 @@ def standardise(module: GeoTDMModule, data: Windows) -> None:
     else:
         off = centred(block.x, None if bool(mask.all()) else mask, (1, 2))
     scale = float(off[mask].double().pow(2).mean().sqrt())
-    if not scale > 0:
+    if not scale > 1e-9 * float(module.unit):
         raise ValueError("the reference forecast leaves no residual: these windows are predicted exactly by it, and nothing is left to learn")
     module.scale.fill_(scale)
 
