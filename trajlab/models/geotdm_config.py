@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 PRIORS = ("ridge", "equivariant_ridge", "velocity", "last", "learned")
-NETS = ("frame_channels", "egtn")
+NETS = ("frame_channels", "egtn", "transformer")
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,8 @@ class GeoTDMConfig:
     Attributes:
         given: frames that are known; 0 makes an unconditional model, which is sampled instead of forecast with.
         predicted: frames that are made.
-        net: ``"frame_channels"``, frames as vector channels (our default), or ``"egtn"``, the published equivariant geometric trajectory net.
+        net: ``"frame_channels"``, frames as vector channels (our default), ``"egtn"``, the published equivariant geometric trajectory net, or
+            ``"transformer"``, a diffusion transformer without built-in symmetry, for comparison.
         channels: vector channels of frame_channels.
         width: scalar features.
         layers: rounds (of egtn: pairs of a spatial and a temporal layer).
@@ -32,6 +33,7 @@ class GeoTDMConfig:
         sigma_min, sigma_max: noise at the ends of the path, in units of the residual's standard deviation.
         level_mean, level_std: of the logarithm of the noise that training draws.
         drop: share of training windows whose given frames are hidden, for classifier-free guidance.
+        dim: of the positions, for the transformer, which must know it.
         dtype: of the net.
 
     Raises:
@@ -40,7 +42,7 @@ class GeoTDMConfig:
 
     given: int = 10
     predicted: int = 20
-    net: Literal["frame_channels", "egtn"] = "frame_channels"
+    net: Literal["frame_channels", "egtn", "transformer"] = "frame_channels"
     channels: int = 32
     width: int = 64
     layers: int = 4
@@ -56,6 +58,7 @@ class GeoTDMConfig:
     level_mean: float = 0.0
     level_std: float = 1.4
     drop: float = 0.0
+    dim: int = 3
     dtype: Literal["float32", "float64"] = "float32"
 
     @classmethod
@@ -84,7 +87,7 @@ class GeoTDMConfig:
         return cls(net="egtn", width=128, layers=6, prior="learned", node=("charge",), pair=("product:charge",))
 
     def __post_init__(self) -> None:
-        wrong = [name for name in ("predicted", "channels", "width", "layers", "sigma_min", "level_std") if getattr(self, name) <= 0]
+        wrong = [name for name in ("predicted", "channels", "width", "layers", "sigma_min", "level_std", "dim") if getattr(self, name) <= 0]
         if wrong or self.given < 0:
             raise ValueError(f"GeoTDMConfig: {', '.join(wrong) or 'given'} = {[getattr(self, n) for n in wrong] or self.given}; positive wanted "
                              "(given may be 0)")

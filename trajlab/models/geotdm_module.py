@@ -53,6 +53,11 @@ class GeoTDMModule(nn.Module):
 
             self.net: nn.Module = FrameChannels(config.given, config.predicted, features.n_node, features.n_pair, config.channels, config.width,
                                                 config.layers)
+        elif config.net == "transformer":
+            from trajlab.nets.diffusion_transformer import DiffusionTransformer, TransformerSettings
+
+            self.net = DiffusionTransformer(config.given, config.predicted, features.n_node, features.n_pair, config.dim,
+                                            TransformerSettings(width=config.width, layers=config.layers))
         else:
             from trajlab.nets.egtn import EGTN, EgtnSettings
 
@@ -89,7 +94,7 @@ class GeoTDMModule(nn.Module):
         if given:
             past, there = filled(block, given), seen_nodes(block, given)
             origin = scene_mean(past[:, :, -1:], there)
-            base = past[:, :, -1:].expand(-1, -1, self.config.predicted, -1) if self.config.net == "frame_channels" else self.forecast(block)
+            base = past[:, :, -1:].expand(-1, -1, self.config.predicted, -1) if self.config.net != "egtn" else self.forecast(block)
             found |= {"given": ((past - origin) / self.unit).to(dtype), "base": ((base - origin) / self.unit).to(dtype)}
             seen = block.mask[:, :, :given]
             if hide is not None:
@@ -126,7 +131,7 @@ class GeoTDMModule(nn.Module):
             whole = torch.cat([before, there], 2)
         if base is None:
             future = x
-        elif self.config.net == "frame_channels":
+        elif self.config.net != "egtn":
             future = base + x
         else:
             future = base + x * (self.scale / self.unit)
