@@ -64,8 +64,8 @@ def test_one_replica_a_window_by_default(folder):
 
 
 def test_fewer_windows_than_rounds_of_replicas_use_all_replicas(folder):
-    w = molecule_windows("ethanol", 3, frames=3, folder=folder, replicas=2, **FAST)
-    assert w.context["replica"].tolist() == [0, 0, 1]
+    w = molecule_windows("ethanol", 5, frames=3, folder=folder, replicas=4, **FAST)
+    assert w.context["replica"].tolist() == [0, 0, 1, 2, 3]
 
 
 def test_bond_distances_of_a_chain_and_of_two_pieces():
