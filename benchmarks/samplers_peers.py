@@ -66,7 +66,8 @@ PEERS = {
 #: Which of them are timed.
 TIMED = ("DDIM leading", "PNDM (skip_prk)", "DEIS3", "DPM++2M", "DPM++2M lu", "DPM++3M lu", "DPM++2S", "UniPC3 bh2", "Euler karras", "Heun karras",
          "LMS4", "SA-Solver tau 0")
-MEASURE = "DPM++2M"  #: what the bar on overhead is a fraction of
+#: What the bar on overhead is a fraction of, for multistep solvers that combine at most two predictions, and for those of higher order.
+RIVALS = {2: "DPM++2M", 3: "DPM++3M lu"}
 
 
 def loop(scheduler: Any, net: Callable[[Tensor, Any], Tensor], start: Tensor) -> tuple[Tensor, int]:

@@ -130,6 +130,12 @@ def is_multistep(solver: Solver, path: GaussianPath, steps: int = 20) -> bool:
     return looks_back and statistics.median(per_step) == 1
 
 
+def looks_back(solver: Solver, path: GaussianPath, steps: int = 20) -> int:
+    """The most predictions that a solver with a table combines in one step: 2 for second-order multistep ones, 3 for third-order ones."""
+    return max(sum(not isinstance(w, float) or w != 0 for w in stage.predictions)
+               for stage in solver.plan(GRIDS["uniform_lam"](path, steps)).stages)
+
+
 def convergence(problem: Problem, solver: Solver, grid: str, steps: Sequence[int] = (20, 40, 80, 160, 320)) -> list[float]:
     """Errors of a solver on the named grid at growing numbers of steps, float64, without a denoising call.
 
