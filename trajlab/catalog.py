@@ -20,6 +20,7 @@ FRONT_DOOR = {
     "read": "trajlab.data.read:read",
     "save": "trajlab.data.store:save",
     "load": "trajlab.data.store:load",
+    "read_eth_ucy": "trajlab.data.adapters.eth_ucy:read_eth_ucy",
     "from_ase": "trajlab.data.adapters.ase:from_ase",
     "to_ase": "trajlab.data.adapters.ase:to_ase",
     "from_mdanalysis": "trajlab.data.adapters.mdanalysis:from_mdanalysis",
@@ -33,6 +34,10 @@ FRONT_DOOR = {
     "windows": "trajlab.data.windows:windows",
     "concat": "trajlab.data.batches:concat",
     "finite_differences": "trajlab.data.velocities:finite_differences",
+    # data sets and generators
+    "nbody": "trajlab.sources.nbody:nbody",
+    "eth_ucy": "trajlab.sources.pedestrians:eth_ucy",
+    "molecule_windows": "trajlab.sources.windows_md:molecule_windows",
     # methods
     "TrajCast": "trajlab.models.trajcast:TrajCast",
     "TrajCastConfig": "trajlab.models.trajcast_config:TrajCastConfig",

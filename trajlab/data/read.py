@@ -20,6 +20,7 @@ READERS: dict[str, tuple[str, str | None]] = {
     "table of tracks": ("trajlab.data.adapters.tables:read_table", "trajlab.data.adapters.tables:from_table"),
     "LAMMPS dump": ("trajlab.data.adapters.lammps:read_lammps", None),
     "MDAnalysis trajectory": ("trajlab.data.adapters.mdanalysis:read_mdanalysis", "trajlab.data.adapters.mdanalysis:from_mdanalysis"),
+    "ETH/UCY text": ("trajlab.data.adapters.eth_ucy:read_eth_ucy", None),
     "ASE file": ("trajlab.data.adapters.ase:read_ase", "trajlab.data.adapters.ase:from_ase"),
 }
 
@@ -28,6 +29,7 @@ def read(path: str | Path, **options: Any) -> Any:
     """Read a file or a store into a noun, by what it holds rather than what it is called.
 
     - a zarr store (folder or ``.zarr.zip``): ``scenes=``, ``frames=``; see `trajlab.data.store.load`
+    - ``.txt`` of the ETH/UCY recordings (frame, pedestrian, x, y): see `trajlab.data.adapters.eth_ucy.read_eth_ucy`
     - ``.npz`` of the MD17 family: ``spacing=``; see `trajlab.data.adapters.arrays.read_npz`
     - ``.csv``, ``.tsv``, ``.parquet``, ``.feather`` tables of tracks: ``time=``, ``node=``, ``position=``, ...; see `from_table`
     - LAMMPS text dumps: ``units=``, ``elements=``, ``timestep=``; see `read_lammps`
@@ -77,7 +79,18 @@ def kind_of_file(path: str | Path) -> str:
         return "table of tracks"
     if path.suffix in (".xtc", ".trr", ".dcd", ".nc", ".ncdf"):
         return "MDAnalysis trajectory"
+    if path.suffix == ".txt" and _numbers(head) in (4, 8):
+        return "ETH/UCY text"
     return "npz arrays" if path.suffix == ".npz" else "ASE file"
+
+
+def _numbers(head: bytes) -> int:
+    """How many numbers the first line consists of; 0 where it holds anything else."""
+    words = head.partition(b"\n")[0].split()
+    try:
+        return len([float(word) for word in words])
+    except ValueError:
+        return 0
 
 
 def _holds(path: Path, name: str) -> bool:
