@@ -29,9 +29,10 @@ from trajlab.paths.gaussian import Level
 from trajlab.paths.prediction import Prediction, Reading, conversion
 from trajlab.samplers.tables import Run, Table
 
-#: Numbers in a state times stages, from which on a run is worth the compiler, which takes a third of a second to load (once a process).
+#: Numbers in a state times stages, from which on a run goes here. Smaller runs never load the compiler (a third of a second, once a process). The
+#: rule knows nothing but the run: the same run gives the same numbers whatever ran before it.
 SMALLEST = 1 << 17
-#: Numbers in a state up to which one thread is no slower than the several of the plain loop.
+#: Numbers in a state above which the plain loop, where it has several threads, may be as quick as one thread here.
 LARGEST = 1 << 20
 #: Weights of a state relative to the state before it, between which one is written by the other without loss of digits.
 ALIKE = (0.5, 2.0)
