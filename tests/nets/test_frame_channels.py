@@ -99,7 +99,7 @@ def test_any_number_of_given_frames_and_no_features(given, pair):
     assert out.abs().max() > 1e-3
 
 
-def test_second_derivatives_and_mapped_calls_work():
+def test_forward_derivatives_and_mapped_calls_work():
     """What likelihoods and distillation need."""
     given, future, *rest = call()
     ours = net()

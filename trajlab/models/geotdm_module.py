@@ -61,7 +61,7 @@ class GeoTDMModule(nn.Module):
         else:
             from trajlab.nets.egtn import EGTN, EgtnSettings
 
-            self.net = EGTN(features.n_node, features.n_pair, EgtnSettings(width=config.width, layers=config.layers))
+            self.net = EGTN(features.n_node, features.n_pair, EgtnSettings(width=config.width, layers=config.layers, clock_scale=25.0))
         self.prior: nn.Module | None = None
         if config.prior == "learned" and config.given:
             from trajlab.nets.egtn import EgtnSettings
