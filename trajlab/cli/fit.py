@@ -28,6 +28,7 @@ Attributes:
     quiet: no progress bar.
 """
 BUDGET = 20.0  #: minutes, where neither minutes nor steps are given
+SHOWN = 100  #: windows of a first forecast
 
 
 def options(name: str, preset: str) -> type:
@@ -65,14 +66,16 @@ def run(arguments: Sequence[str]) -> None:
     if hasattr(model, "about"):
         model.about["command"] = shlex.join(["trajlab", "fit", *arguments])
     where = model.save(given.out)
-    print(f"{name} fitted on {given.data}; saved in {where}\nnext: {onward(name, config, where, given.validation or given.data)}")
+    start, scenes = (given.data, data.n_scenes) if validation is None else (given.validation, validation.n_scenes)
+    print(f"{name} fitted on {given.data}; saved in {where}\nnext: {onward(name, config, where, start, scenes)}")
 
 
-def onward(name: str, config: Any, run: Path, data: Path) -> str:
-    """What to do with a fitted model: the command that uses it."""
-    command = ["trajlab", "forecast", str(run), "--start", str(data)]
+def onward(name: str, config: Any, run: Path, start: Path, scenes: int) -> str:
+    """What to do with a fitted model: the command that uses it on the scenes of a file."""
+    command = ["trajlab", "forecast", str(run), "--start", str(start)]
     if not forecasts_windows(name):
         return shlex.join([*command, "--steps", "1000", "--out", "forecast.zarr"])
     if not config.given:
         return f"in Python, trajlab.catalog.find({name!r}).load({str(run)!r}).sample(...): a model without given frames has nothing to forecast from"
-    return shlex.join([*command, "--windows", "100", "--report", "forecast.html"])
+    few = ["--windows", str(SHOWN)] if scenes > SHOWN else []
+    return shlex.join([*command, *few, "--report", "forecast.html"])

@@ -73,15 +73,15 @@ def coverage_figure(forecast: Forecast, truth: Trajectories) -> Figure:
     levels = np.linspace(0.05, most, 12) if most > 0.05 else np.array([most])
     inside = coverage(draws, true, levels.tolist(), mask)
     return Figure("Coverage of the intervals", "level of the central interval", "share of the truth inside",
-                  [Curve("calibrated", np.array([0.0, 1.0]), np.array([0.0, 1.0])), Curve("draws", levels, numbers(inside))],
+                  [Curve("exact calibration", np.array([0.0, 1.0]), np.array([0.0, 1.0])), Curve("draws", levels, numbers(inside))],
                   note="Below the diagonal the draws are too narrow, above it too wide.")
 
 
 def pit_figure(pit: Float[Tensor, "bin"]) -> Figure:
     """Where the truth lies among the draws."""
     centres = (np.arange(len(pit)) + 0.5) / len(pit)
-    bars = Curve("", centres, numbers(pit), style="bar")
-    return Figure("Where the truth lies among the draws", "share of draws below the truth", "density", [bars],
+    curves = [Curve("exact calibration", np.array([0.0, 1.0]), np.ones(2)), Curve("draws", centres, numbers(pit), style="bar")]
+    return Figure("Where the truth lies among the draws", "share of draws below the truth", "density", curves,
                   note="Probability integral transform: flat for calibrated draws, a bowl where they are too narrow, a hill where they are too wide.")
 
 
@@ -89,8 +89,13 @@ def _ahead(forecast: Forecast) -> np.ndarray:
     return numbers((forecast.time - forecast.past.time[:, -1:]).mean(0))
 
 
+def named(unit: str) -> str:
+    """A unit as it is written beside a number; nothing where there is none."""
+    return {"1": "", "angstrom": "Å"}.get(unit, unit)
+
+
 def _in(unit: str) -> str:
-    return "" if unit == "1" else f", {unit}"
+    return f", {named(unit)}" if named(unit) else ""
 
 
 def _far(forecast: Forecast, truth: Trajectories) -> tuple[Float[Tensor, "draw node time"], Float[Tensor, "node time"], Bool[Tensor, "node time"]]:

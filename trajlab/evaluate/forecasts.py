@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from trajlab.evaluate.drawn import drawn_scenes
-from trajlab.evaluate.forecast_figures import Scored, coverage_figure, forecast_figures, pit_figure, spread_figure
+from trajlab.evaluate.forecast_figures import Scored, coverage_figure, forecast_figures, named, pit_figure, spread_figure
 from trajlab.evaluate.results import Evaluation, Table
 from trajlab.metrics.displacement import DisplacementConfig, displacement
 from trajlab.metrics.forecasts import aligned
@@ -58,7 +58,9 @@ def judge_forecast(
     scored = {who: Scored(one, displacement(*aligned(one, truth, "skip"), _config(one, config))) for who, one in runs.items()}
     chances = {who: probabilistic(one, truth, LEVELS, stopped="skip") for who, one in runs.items()}
     tables = [_errors(scored, chances, str(units.length)), *_paired(scored, chances, truth), *_calibration(runs, chances)]
-    pictures = [*forecast_figures(scored, units, truth), *(coverage_figure(forecast, truth), pit_figure(chances[name].pit)) * (forecast.n_draws > 1)]
+    pictures = forecast_figures(scored, units, truth)
+    if forecast.n_draws > 1:
+        pictures += [coverage_figure(forecast, truth), pit_figure(chances[name].pit)]
     rank = scored[name].errors.per_scene["ade_of_mean"]
     return Evaluation(head, _summary(name, scored, chances, notes, units.length), tables, pictures, [], _provenance(forecast, truth),
                       drawn_scenes(runs, truth, scenes, rank))
@@ -133,7 +135,7 @@ def _errors(scored: Mapping[str, Scored], chances: Mapping[str, Probabilistic], 
              "best_ade": f"ADE, best of {best}", "best_fde": f"FDE, best of {best}", "joint_best_ade": f"joint ADE, best of {best}",
              "joint_best_fde": f"joint FDE, best of {best}"}
     rows = [[who, *(one.errors.mean(key) for key in names), float(chances[who].crps.nanmean())] for who, one in scored.items()]
-    unit = "" if length == "1" else f" In {length}."
+    unit = f" In {named(length)}." if named(length) else ""
     return Table("Errors of the forecast", ["method", *names.values(), "CRPS"], rows,
                  "ADE is the distance from the truth averaged over the predicted frames, FDE that at the last one; each window counts once, by the "
                  "mean over its nodes. The mean forecast is the mean of the draws. The best of K is chosen by node, the joint one for all nodes of a "
@@ -178,7 +180,7 @@ def _calibration(runs: Mapping[str, Forecast], chances: Mapping[str, Probabilist
 
 
 def _summary(name: str, scored: Mapping[str, Scored], chances: Mapping[str, Probabilistic], notes: list[str], length: str) -> str:
-    unit = "" if length == "1" else f" {length}"
+    unit = f" {named(length)}" if named(length) else ""
     one = scored[name]
     lines = [f"ADE of the mean forecast {one.errors.mean('ade_of_mean'):.4g}{unit}, FDE {one.errors.mean('fde_of_mean'):.4g}{unit}; "
              f"CRPS {float(chances[name].crps.nanmean()):.4g}{unit}."]

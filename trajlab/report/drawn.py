@@ -47,11 +47,12 @@ def player(scenes: Sequence[DrawnScene]) -> str:
                      for s, label in ((0.25, "¼ ×"), (0.5, "½ ×"), (1, "1 ×"), (2, "2 ×"), (4, "4 ×")))
     zoom = ('<div class="zoom"><button type="button" data-zoom="1.25" aria-label="Nearer">+</button>'
             '<button type="button" data-zoom="0.8" aria-label="Farther">−</button><button type="button" data-zoom="0">Reset</button></div>')
-    view = '<div class="stage"><canvas role="img" aria-label="{what}"></canvas><span class="badge"></span>{zoom}</div><p class="note"></p>'
+    view = ('<div class="stage"><canvas role="img" tabindex="0" aria-label="{what}"></canvas><span class="badge"></span>{zoom}</div>'
+            '<p class="note"></p>')
     left = view.format(what="What came", zoom=zoom)
     right = view.format(what="What was drawn", zoom=zoom)
     return ('<div class="card" id="drawn"><div class="panes">'
-            f'<div class="view" data-side="truth"><label>Truth <select data-use="scene" aria-label="Window"></select></label>{left}</div>'
+            f'<div class="view" data-side="truth"><label>Window <select data-use="scene" aria-label="Window"></select></label>{left}</div>'
             f'<div class="view" data-side="drawn"><label>Forecast <select data-use="draw" aria-label="Draw"></select></label>{right}</div></div>'
             '<div class="controls"><button data-use="play" type="button" aria-pressed="false">Play</button>'
             '<input data-use="slider" type="range" min="0" max="1" value="0" step="1" aria-label="Time"><span data-use="clock"></span>'

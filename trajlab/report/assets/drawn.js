@@ -112,16 +112,25 @@
         if (!this.held) return;
         const dx = event.clientX - this.held[0], dy = event.clientY - this.held[1];
         this.held = [event.clientX, event.clientY];
-        if (scene.dim === 3) {
-          camera.yaw += dx / 120;
-          camera.pitch = Math.max(-1.57, Math.min(1.57, camera.pitch + dy / 120));
-        } else {
-          camera.x += dx / this.canvas.clientWidth;
-          camera.y += dy / this.canvas.clientHeight;
-        }
-        show();
+        this.move(dx, dy);
+      });
+      this.canvas.addEventListener("keydown", (event) => {
+        const step = { ArrowLeft: [-12, 0], ArrowRight: [12, 0], ArrowUp: [0, -12], ArrowDown: [0, 12] }[event.key];
+        if (step) { event.preventDefault(); this.move(...step); }
       });
       new ResizeObserver(() => show()).observe(this.canvas);
+    }
+
+    // Turn the view in space, or shift it in the plane, by pixels.
+    move(dx, dy) {
+      if (scene.dim === 3) {
+        camera.yaw += dx / 120;
+        camera.pitch = Math.max(-1.57, Math.min(1.57, camera.pitch + dy / 120));
+      } else {
+        camera.x += dx / this.canvas.clientWidth;
+        camera.y += dy / this.canvas.clientHeight;
+      }
+      show();
     }
 
     // What this stage shows: bodies that are drawn in full, and paths that are shown faintly.
@@ -152,7 +161,7 @@
     }
 
     colour(node, layer) {
-      if (layer.ink === "truth" && (scene.dim === 2 || layer.faint)) return palette.ink;
+      if (layer.ink === "truth" && (scene.dim === 2 || layer.faint)) return scene.colours.length ? palette.nodes[3] : palette.ink;
       return scene.colours[node] || palette.nodes[node % palette.nodes.length];
     }
 
@@ -161,8 +170,8 @@
       const alpha = !layer.faint ? 1 : layer.ink === "truth" ? 0.55 : Math.max(0.18, Math.min(0.6, 4 / count)), atoms = scene.colours.length > 0;
       const places = Array.from({ length: scene.nodes }, (_, n) => { const p = at(scene, layer.path, n, time, [0, 0, 0]); return p && view.to(p); });
       if (use.trails.checked) for (let n = 0; n < scene.nodes; n++) this.trail(layer, n, view, alpha, atoms, items);
-      const radius = (n) => (atoms ? scene.radii[n] : scene.dim === 2 ? 0 : 0.06 * scene.radius) * (layer.faint ? 0.6 : 1);
-      for (const [a, b] of scene.bonds) if (places[a] && places[b]) this.bond(layer, a, b, places, view, alpha, items);
+      const radius = (n) => (atoms ? scene.radii[n] : scene.dim === 2 ? 0 : 0.06 * scene.radius) * (!layer.faint ? 1 : atoms ? 0.35 : 0.6);
+      for (const [a, b] of scene.bonds) if (places[a] && places[b]) this.bond(layer, a, b, radius, view, alpha, items);
       places.forEach((p, n) => {
         if (!p) return;
         const r = scene.dim === 2 ? (layer.faint ? 3.2 : 5) : Math.max(2, radius(n) * p[3]), colour = this.colour(n, layer), mark = layer.faint ? "" : scene.marks[n];
@@ -178,10 +187,13 @@
       });
     }
 
-    bond(layer, a, b, places, view, alpha, items) {
-      const p = places[a], q = places[b], middle = [(p[0] + q[0]) / 2, (p[1] + q[1]) / 2], atoms = scene.colours.length > 0;
+    // Two halves, each in the colour of its atom, from the surface of the balls to the middle.
+    bond(layer, a, b, radius, view, alpha, items) {
+      const x = at(scene, layer.path, a, time, [0, 0, 0]), y = at(scene, layer.path, b, time, [0, 0, 0]), atoms = scene.colours.length > 0;
+      const long = Math.hypot(x[0] - y[0], x[1] - y[1], x[2] - y[2]) || 1, between = (share) => view.to(x.map((v, d) => v + share * (y[d] - v)));
+      const p = between(Math.min(0.8 * radius(a) / long, 0.5)), q = between(1 - Math.min(0.8 * radius(b) / long, 0.5)), middle = between(0.5);
       const thick = (atoms ? 0.22 * (p[3] + q[3]) / 2 : 2.5) * (layer.faint ? 0.45 : 1);
-      for (const [end, node] of [[p, a], [q, b]]) items.push({ depth: (p[2] + q[2]) / 4 + end[2] / 2 - 1e-3, paint: (c) => {
+      for (const [end, node] of [[p, a], [q, b]]) items.push({ depth: (middle[2] + end[2]) / 2, paint: (c) => {
         c.globalAlpha = atoms ? alpha : 0.6 * alpha;
         const colour = atoms ? this.colour(node, layer) : palette.muted;
         for (const [wide, ink] of atoms && !layer.faint ? [[thick, shade(colour, -0.45)], [0.72 * thick, colour]] : [[thick, colour]]) {
@@ -198,7 +210,7 @@
       for (let f = 0; f <= end; f++) { const p = at(scene, layer.path, node, f, [0, 0, 0]); points.push(p && view.to(p)); }
       const p = at(scene, layer.path, node, time, [0, 0, 0]);
       points.push(p && view.to(p));
-      const thick = (scene.dim === 2 ? 2.2 : 1.6) * (layer.faint || atoms ? 0.7 : 1), colour = this.colour(node, layer);
+      const thick = (scene.dim === 2 ? 2.2 : 1.6) * (layer.faint ? 0.7 : 1), colour = atoms && layer.ink === "drawn" ? palette.nodes[0] : atoms ? palette.ink : this.colour(node, layer);
       const stretch = (from, to, ink, strength) => {
         const run = points.slice(from, to + 1).filter(Boolean);
         if (run.length < 2) return;
@@ -233,7 +245,7 @@
     // The badge says whether this is given or predicted; the note, how far the drawn is from the truth just now.
     told(layers) {
       const predicted = time > scene.past - 1 + 1e-6;
-      this.badge.textContent = !predicted ? "given" : this.side === "truth" && scene.came ? "what came" : "forecast";
+      this.badge.textContent = !predicted ? "given" : this.side === "truth" && scene.came ? "truth" : "forecast";
       if (this.side === "truth") { this.note.textContent = scene.came ? scene.title : "No truth was given: the mean of the draws."; return; }
       let text = scene.note;
       if (scene.came && predicted) {
@@ -250,7 +262,7 @@
 
   // ---- the clock and the choices
 
-  let scene = null, time = 0, playing = false, before = 0, rest = 0, palette = {};
+  let scene = null, touched = false, time = 0, playing = false, before = 0, rest = 0, palette = {};
   const stages = [];
 
   function colours() {
@@ -283,6 +295,7 @@
     use.draw.value = [...use.draw.options].some((option) => option.value === kept) ? kept : first;
     use.slider.max = scene.frames - 1;
     use.ghost.disabled = !scene.came;
+    if (!touched) use.trails.checked = scene.colours.length === 0;  // atoms mostly swing to and fro
     card.dataset.dim = scene.dim;
     camera = start();
     time = scene.frames - 1;
@@ -315,6 +328,7 @@
   scenes.forEach((one, k) => use.scene.add(new Option(one.title, k)));
   card.querySelectorAll(".view").forEach((element) => stages.push(new Stage(element)));
   use.scene.addEventListener("change", () => choose(Number(use.scene.value)));
+  use.trails.addEventListener("change", () => { touched = true; });
   for (const name of ["draw", "trails", "ghost"]) use[name].addEventListener("change", show);
   use.play.addEventListener("click", () => setPlaying(!playing));
   use.slider.addEventListener("input", () => { setPlaying(false); time = Number(use.slider.value); show(); });
