@@ -56,6 +56,9 @@ def test_hidden_entries_turning_and_reordering_change_nothing():
     x[2], x[5, 0] = math.nan, x[4, 0]
     assert collision_rate(x, SCENE, 0.6, mask).tolist() == [0, 0, 1]
     assert collision_rate(x, SCENE, 0.4, mask, between=True).tolist() == [1, 0, 0]  # of the two that are seen; the segment of 5 is not
+    gone = mask.clone()
+    gone[5], gone[5, 0] = False, True
+    assert collision_rate(torch.where(gone[..., None], crossing(), x), SCENE, 0.4, gone, between=True).tolist() == [1, 0, 0]
     mask[3] = False
     assert collision_rate(x, SCENE, 0.6, mask)[1].isnan()
     y = torch.randn(6, 5, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from trajlab.metrics.displacement import DisplacementConfig, displacement, displacement_of
+from trajlab.metrics.forecasts import by_agent, by_scene
 from trajlab.metrics.kmeans_draws import kmeans_draws
 from trajlab.types import Forecast, Trajectories
 
@@ -144,6 +145,15 @@ def test_a_forecast_that_stopped_is_refused_unless_asked_for():
         displacement_of(answer, whole)
     score = displacement_of(answer, whole, stopped="skip")
     assert torch.allclose(score.per_scene["ade"][[0, 2]], want.per_scene["ade"][[0, 2]])
+    draws, truth = drawn(3)
+    assert score.per_agent["ade"][2] == pytest.approx(float((draws - truth)[:, 2, :3].norm(dim=-1).mean()))
+
+
+def test_means_over_frames_and_agents():
+    value = torch.tensor([[1.0, 3.0, math.nan], [math.nan, math.nan, math.nan], [5.0, 6.0, 7.0]])
+    agents = by_agent(value, torch.tensor([[True, True, False], [False] * 3, [True] * 3]))
+    assert agents.nan_to_num(-1).tolist() == [2, -1, 6]
+    assert by_scene(agents, torch.tensor([0, 0, 1]), 3).nan_to_num(-1).tolist() == [2, 6, -1]
 
 
 def test_forecasts_that_do_not_fit_are_told_why():

@@ -91,6 +91,9 @@ def test_hidden_entries_change_nothing():
         assert score(real, wild(math.nan)) == score(real, wild(3.0))
         assert score(wild(math.nan), real) == score(wild(3.0), real)
         assert score(real, wild(0.0)) != score(real, other)
+        third = torch.arange(600) % 3 == 2
+        fewer = clouds(nodes=2).replace(x=other.x[~third])
+        assert score(real, other.replace(mask=~third[:, None].expand(-1, 5))) == pytest.approx(score(real, fewer))
 
 
 def test_bad_input():

@@ -143,11 +143,14 @@ def test_wrong_widths_and_shifts_are_seen():
     assert float(slope[0]) > 1.5
     assert float(slope[-1]) < 0.5
     assert float(bowl.mean()) == pytest.approx(1.0)
+    assert coverage(truth.expand(9, -1, -1, -1), truth, [0.5, 0.8]).tolist() == pytest.approx([0.5, 0.8])  # all tied says nothing
     same = narrow[:1].expand(20, -1, -1, -1)
     assert float(coverage(same, truth, [0.8])) < 0.05
 
 
 def test_spread_equals_skill_when_calibrated():
+    four = torch.randn(4, 2000, 6, 2, generator=torch.Generator().manual_seed(0))
+    assert spread_skill(four[:3], four[3]).ratio == pytest.approx(1.0, abs=0.02)
     score = spread_skill(*calibrated(draws=10)[:2])
     assert score.ratio == pytest.approx(1.0, abs=0.06)
     assert score.spread < score.error
