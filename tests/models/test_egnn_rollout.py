@@ -7,7 +7,7 @@ import torch
 from window_systems import improper, moved, packed, ragged, springs
 
 from trajlab.data.dense import dense
-from trajlab.models.egnn_rollout import EgnnRollout, EgnnRolloutConfig
+from trajlab.models.egnn_rollout import EgnnRollout, EgnnRolloutConfig, _Loss
 from trajlab.models.egnn_step import EgnnStep, links
 from trajlab.models.features_config import FeatureConfig
 from trajlab.models.linear_forecasts import ConstantVelocity, ParticleRidge
@@ -88,6 +88,28 @@ def test_padding_hidden_frames_future_and_batch_mates_change_nothing():
     assert torch.allclose(plain_model.predict(dense(data.scenes([5, 3]), slots=plain.shape[1])), plain[[5, 3]], atol=1e-10)
     again = fitted(wild, config(features=FeatureConfig()))
     assert torch.equal(again.predict(dense(data)), fitted(data, config(features=FeatureConfig())).predict(dense(data)))
+
+
+def test_hidden_targets_do_not_count():
+    net = EgnnStep(1, 0, 8, 1, 2)
+    x = torch.randn(2, 3, 4, 2, generator=torch.Generator().manual_seed(0))
+    mask = torch.tensor([[[True, True], [True, False], [False, False]]]).expand(2, 3, 2)
+    there = torch.ones(2, 3, dtype=torch.bool)
+    batch = {"x": x, "mask": mask, "node": x.new_ones(2, 3, 1), "pair": x.new_zeros(2, 3, 3, 0), "links": links(there, None, x)}
+    other = torch.where(torch.nn.functional.pad(mask, (2, 0), value=True)[..., None], x, 50.0)
+    loss = _Loss(2, torch.ones(2), squared=False)
+    (total, count), (again, _) = loss(net, batch), loss(net, {**batch, "x": other})
+    assert torch.equal(total, again)
+    assert int(count) == 6
+
+
+def test_far_from_the_origin_in_single_precision(model):
+    """Differences of large coordinates cancel; the roll-out is done about the scene's mean, so only the answer is rounded."""
+    far = springs(6).to(dtype=torch.float32)
+    far = far.replace(x=(far.x + 1e5))
+    near = far.replace(x=far.x - 1e5)
+    apart = model.predict(dense(far)).double() - 1e5 - model.predict(dense(near)).double()
+    assert float(apart.abs().max()) < 0.01  # one unit in the last place
 
 
 def test_forecast_and_state(model):

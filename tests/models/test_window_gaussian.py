@@ -51,6 +51,25 @@ def test_calibrated_on_new_data(around):
         assert float(((rank >= low) & (rank <= high)).double().mean()) == pytest.approx(share, abs=0.06)
 
 
+def test_spread_is_that_of_new_data():
+    """A map of 24 weights a target from 12 scenes fits these too well; left-out scenes tell the true spread."""
+    train, test = walks(12, nodes=3), walks(500, nodes=3, seed=5)
+    model = WindowGaussian("equivariant-ridge").fit(train, GIVEN)
+    true = (model.predict(dense(test)) - dense(test).x[:, :, GIVEN:]).square().mean()
+    assert 0.8 * float(true) < float(model.residual.own.diagonal().mean()) < 1.8 * float(true)
+
+
+def test_padding_changes_no_draw():
+    covariance = WindowGaussian("last-position").fit(walks(50), GIVEN).residual
+    there = torch.tensor([[True, True, False], [True, True, True]])
+    narrow, wide = (covariance.draw(t, 4, 2, 3, RowNoise(gen())) for t in (there, torch.nn.functional.pad(there, (0, 4))))
+    assert torch.equal(wide[:, :, :3], narrow)
+    assert not wide[:, :, 3:].any()
+    assert not narrow[:, 0, 2].any()
+    alone = covariance.draw(there[:1, :2], 4, 2, 3, RowNoise(gen()))
+    assert torch.equal(alone[:, 0], narrow[:, 0, :2])
+
+
 def test_mean_is_the_ridge():
     data = springs(60)
     model = WindowGaussian().fit(data, GIVEN)
