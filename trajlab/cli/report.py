@@ -59,6 +59,6 @@ def make(path: Path, reference: Path | None) -> Any:
 
 def the_same(reference: Any, forecast: Any) -> Any:
     """The windows of a reference that a forecast was made of, where it was made of some of them."""
-    chosen = getattr(forecast, "provenance", {}).get("windows")
+    chosen = list(getattr(forecast, "provenance", {}).get("windows") or [])
     some = bool(chosen) and len(chosen) < reference.n_scenes and max(chosen) < reference.n_scenes
-    return reference.scenes(list(chosen)) if some else reference
+    return reference.scenes(chosen) if some else reference

@@ -134,7 +134,7 @@ def _errors(scored: Mapping[str, Scored], chances: Mapping[str, Probabilistic], 
     names = {"ade_of_mean": "ADE, mean forecast", "fde_of_mean": "FDE, mean forecast", "ade": "ADE, mean over draws", "fde": "FDE, mean over draws",
              "best_ade": f"ADE, best of {best}", "best_fde": f"FDE, best of {best}", "joint_best_ade": f"joint ADE, best of {best}",
              "joint_best_fde": f"joint FDE, best of {best}"}
-    rows = [[who, *(one.errors.mean(key) for key in names), float(chances[who].crps.nanmean())] for who, one in scored.items()]
+    rows: list[list[Any]] = [[who, *(one.errors.mean(key) for key in names), float(chances[who].crps.nanmean())] for who, one in scored.items()]
     unit = f" In {named(length)}." if named(length) else ""
     return Table("Errors of the forecast", ["method", *names.values(), "CRPS"], rows,
                  "ADE is the distance from the truth averaged over the predicted frames, FDE that at the last one; each window counts once, by the "
@@ -152,7 +152,7 @@ def _paired(scored: Mapping[str, Scored], chances: Mapping[str, Probabilistic], 
     def against(first: Tensor, second: Tensor) -> Paired:
         return paired_bootstrap(first, second, run, statistic="ratio")
 
-    rows = []
+    rows: list[list[Any]] = []
     for who in others:
         ade = against(scored[judged].errors.per_scene["ade_of_mean"], scored[who].errors.per_scene["ade_of_mean"])
         crps = against(chances[judged].crps, chances[who].crps)
@@ -171,7 +171,7 @@ def _calibration(runs: Mapping[str, Forecast], chances: Mapping[str, Probabilist
     many = {who: chances[who] for who, one in runs.items() if one.n_draws > 1}
     if not many:
         return []
-    rows = [[who, *one.coverage.values(), one.spread_skill.ratio if one.spread_skill else None, float(one.energy.nanmean())]
+    rows: list[list[Any]] = [[who, *one.coverage.values(), one.spread_skill.ratio if one.spread_skill else None, float(one.energy.nanmean())]
             for who, one in many.items()]
     columns = ["method", *(f"inside the {level:.0%} interval" for level in LEVELS), "spread / error", "energy score"]
     return [Table("Calibration of the draws", columns, rows,
