@@ -50,7 +50,8 @@ def sample(
 ) -> Samples:
     """Solve from the first node of a grid to its end. Nothing is kept between calls, and a row does not depend on its batch mates.
 
-    Gradients are kept only where ``start`` asks for them.
+    Gradients are kept only where ``start`` asks for them. Large runs on a CPU that nobody watches go through one compiled pass a call
+    (`trajlab.samplers.fused`), which equals the plain loop up to rounding; so do a row alone and in a large batch.
 
     Args:
         denoiser: a `Denoiser`, an exact one, or a guided one.
