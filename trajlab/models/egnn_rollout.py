@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -180,7 +180,7 @@ class EgnnRollout(WindowForecaster):
         return (out.to(past.dtype) + origin) * block.there[..., None, None]
 
     def provenance(self) -> dict[str, Any]:
-        return {**super().provenance(), "config": self.config, "train": self.about}
+        return {**super().provenance(), "config": asdict(self.config), "train": self.about}
 
     def state(self) -> dict[str, Tensor]:
         """Everything that was learned, as tensors; the config is kept apart."""
