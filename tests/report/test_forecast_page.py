@@ -236,3 +236,10 @@ def test_phone_has_no_sideways_scroll(chromium, tmp_path):
     page.wait_for_selector("#drawn[data-frame]")
     assert page.evaluate("document.documentElement.scrollWidth") <= 375
     page.close()
+
+
+def test_what_is_flat_is_seen_from_its_broad_side():
+    flat = np.random.default_rng(0).normal(size=(GIVEN, 2, 3)) * [0.01, 5, 2]
+    axes = np.array(pack(window(3, given=flat))["axes"])
+    assert np.abs(axes) == pytest.approx(np.eye(3)[[1, 2, 0]], abs=0.2)
+    assert np.linalg.det(axes) == pytest.approx(1, abs=1e-3)

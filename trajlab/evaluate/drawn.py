@@ -52,8 +52,7 @@ def chosen(scenes: int, most: int, rank: Tensor | None) -> list[tuple[int, str]]
     parts = middles + [i for i in range(count) if i not in middles]
     found = []
     for place in (int((i + 0.5) * len(order) / count) for i in parts):
-        share = place / max(len(order) - 1, 1)
-        found.append((int(order[place]), f"ADE {float(rank[order[place]]):.3g}, larger than in {share:.0%} of the windows"))
+        found.append((int(order[place]), f"ADE {float(rank[order[place]]):.3g}, rank {place + 1} of {len(order)}"))
     return found
 
 

@@ -31,7 +31,7 @@ def pack(scene: DrawnScene, budget: int = BUDGET) -> dict[str, Any]:
     return {
         "title": scene.title, "note": note.strip(), "dim": scene.given.shape[2], "nodes": scene.given.shape[1], "past": len(scene.given),
         "time": [round(float(t), 6) for t in scene.time], "scale": scale, "reach": reach, "radius": radius,
-        "centre": [round(float(c), 6) for c in centre],
+        "axes": _axes(parts), "centre": [round(float(c), 6) for c in centre],
         "given": _steps(shown["given"] - centre, scale), "truth": _steps(shown["truth"] - centre, scale) if "truth" in shown else None,
         "drawn": [{"name": n, "draws": len(shown[f"draws/{n}"]), "data": _steps(shown[f"draws/{n}"] - centre, scale)} for n in names],
         "length": "" if scene.length == "1" else _short(scene.length), "clock": "" if scene.clock == "1" else scene.clock,
@@ -97,6 +97,20 @@ def _view(parts: dict[str, np.ndarray]) -> tuple[np.ndarray, list[float], float]
     distances = [np.linalg.norm(p - centre, axis=1) for p in (sure, draws)]
     radius = max([float(distances[0].max(initial=0.0))] + ([float(np.quantile(distances[1], SHARE))] if len(draws) else []))
     return centre, [max(float(v), 0.02 * radius, 1e-9) for v in (high - low) / 2], max(radius, 1e-9)
+
+
+def _axes(parts: dict[str, np.ndarray]) -> list[list[float]]:
+    """Principal axes of the given frames in space, a right-handed frame as rows, so that what is flat is first seen from its broad side."""
+    if parts["given"].shape[-1] != 3:
+        return []
+    points = parts["given"].reshape(-1, 3)
+    points = points[np.isfinite(points).all(1)]
+    if len(points) < 3:
+        return np.eye(3).tolist()
+    axes = np.linalg.eigh(np.cov(points.T))[1].T[::-1]
+    axes = axes * np.where(axes[range(3), np.abs(axes).argmax(1)] < 0, -1, 1)[:, None]  # of the two signs always the same
+    axes[2] *= np.sign(np.linalg.det(axes))
+    return [[round(float(v), 5) for v in row] for row in axes]
 
 
 def _thinned(parts: dict[str, np.ndarray], budget: int) -> tuple[dict[str, np.ndarray], int]:

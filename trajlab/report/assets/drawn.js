@@ -48,7 +48,7 @@
 
   // ---- the camera, the same for both stages
 
-  const start = () => ({ yaw: 0.5, pitch: 0.35, zoom: 1, x: 0, y: 0 });
+  const start = () => ({ yaw: 0.4, pitch: 0.3, zoom: 1, x: 0, y: 0 });
   let camera = start();
 
   function projector(scene, width, height) {
@@ -58,8 +58,10 @@
     }
     const radius = scene.radius, far = 4 * radius, scale = camera.zoom * 0.42 * Math.min(width, height) * 4;
     const cy = Math.cos(camera.yaw), sy = Math.sin(camera.yaw), cp = Math.cos(camera.pitch), sp = Math.sin(camera.pitch);
+    const [a, b, c] = scene.axes, along = (axis, p) => axis[0] * p[0] + axis[1] * p[1] + axis[2] * p[2];
     return { scale: scale / far, to: (p) => {
-      const x = cy * p[0] + sy * p[2], z = -sy * p[0] + cy * p[2], y = cp * p[1] - sp * z, depth = sp * p[1] + cp * z;
+      const u = along(a, p), v = along(b, p), w = along(c, p);
+      const x = cy * u + sy * w, z = -sy * u + cy * w, y = cp * v - sp * z, depth = sp * v + cp * z;
       const near = scale / Math.max(far - depth, 0.2 * far);
       return [width / 2 + near * x, height / 2 - near * y, depth, near];
     } };
@@ -246,7 +248,7 @@
     told(layers) {
       const predicted = time > scene.past - 1 + 1e-6;
       this.badge.textContent = !predicted ? "given" : this.side === "truth" && scene.came ? "truth" : "forecast";
-      if (this.side === "truth") { this.note.textContent = scene.came ? scene.title : "No truth was given: the mean of the draws."; return; }
+      if (this.side === "truth") { this.note.textContent = scene.came ? `${scene.title}${scene.title.includes("rank") ? " (rank 1 is the best)" : ""}` : "No truth was given: the mean of the draws."; return; }
       let text = scene.note;
       if (scene.came && predicted) {
         const drawn = layers.filter((layer) => layer.ink === "drawn"), p = [0, 0, 0], q = [0, 0, 0];
