@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import math
-import sys
 import time
 import tomllib
 from argparse import Namespace
@@ -12,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from benchmark_files import load
 
 from trajlab.catalog import find
 from trajlab.evaluate import samplers as measure
@@ -32,8 +31,7 @@ def ring() -> measure.Problem:
 @pytest.fixture(scope="module")
 def program():
     pytest.importorskip("diffusers")
-    sys.path.insert(0, str(BENCHMARKS))
-    found = importlib.import_module("samplers")
+    found = load("samplers")
     found.STARTS, found.FRESH = 16, 32
     return found
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
+from benchmark_files import load
 from torch.testing import assert_close
 
 from trajlab.nets.egtn import EGTN, EgtnSettings
 from trajlab.nets.geometric_prior import GeometricPrior
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-from geotdm_plain import PlainEGTN
+PlainEGTN = load("geotdm_plain").PlainEGTN
 
 TIGHT = {"rtol": 1e-10, "atol": 1e-10}
 SMALL = EgtnSettings(width=16, layers=2)
