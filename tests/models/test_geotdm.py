@@ -21,7 +21,7 @@ from trajlab.train.config import TrainConfig
 
 GIVEN, AHEAD = FRAMES
 NETS = {"frame_channels": {}, "egtn": {"net": "egtn"}, "learned prior": {"net": "egtn", "prior": "learned"},
-        "nearest": {"edges": "knn", "k": 2}, "velocity": {"prior": "velocity"}}
+        "nearest": {"edges": "knn", "k": 2}, "velocity": {"prior": "velocity"}, "rollout": {"prior": "rollout"}}
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Self
 
-PRIORS = ("ridge", "equivariant_ridge", "velocity", "last", "learned")
+PRIORS = ("ridge", "equivariant_ridge", "velocity", "last", "rollout", "learned")
 NETS = ("frame_channels", "egtn", "transformer")
 
 
@@ -23,7 +23,9 @@ class GeoTDMConfig:
         layers: rounds (of egtn: pairs of a spatial and a temporal layer).
         prior: the reference forecast whose residual is diffused: a linear one fitted first (``"ridge"``, each node by its own past;
             ``"equivariant_ridge"``, all nodes by all pasts, for molecules), ``"velocity"`` (constant velocity), ``"last"`` (last position),
-            or ``"learned"``, the published equivariant geometric prior, trained along.
+            ``"rollout"``, an equivariant step trained first and rolled out, which the net then sees too; or ``"learned"``, the published
+            equivariant geometric prior, trained along.
+        prior_share: of the training budget that goes into the ``rollout``.
         node: names of scalar static values that the net is told, such as ``charge``.
         pair: features of pairs: ``product:NAME``, ``matrix:NAME`` or ``hop``.
         edges: who talks to whom at the last given frame: ``"full"``, ``"cutoff"`` or ``"knn"``.
@@ -46,7 +48,8 @@ class GeoTDMConfig:
     channels: int = 32
     width: int = 64
     layers: int = 4
-    prior: Literal["ridge", "equivariant_ridge", "velocity", "last", "learned"] = "ridge"
+    prior: Literal["ridge", "equivariant_ridge", "velocity", "last", "rollout", "learned"] = "ridge"
+    prior_share: float = 0.5
     node: tuple[str, ...] = ()
     pair: tuple[str, ...] = ()
     edges: Literal["full", "cutoff", "knn"] = "full"
@@ -68,8 +71,8 @@ class GeoTDMConfig:
 
     @classmethod
     def nbody(cls) -> Self:
-        """Charged particles."""
-        return cls(pair=("product:charge",), node=("charge",))
+        """Charged particles: residual of a roll-out."""
+        return cls(prior="rollout", pair=("product:charge",), node=("charge",))
 
     @classmethod
     def molecule(cls) -> Self:
@@ -96,7 +99,12 @@ class GeoTDMConfig:
         if not self.sigma_min < self.sigma_max or not 0 <= self.drop < 1:
             raise ValueError(f"GeoTDMConfig: sigma from {self.sigma_max:g} to {self.sigma_min:g} and drop = {self.drop:g}; a falling sigma and a "
                              "share within [0, 1) were wanted")
-        if self.given == 1 and self.prior == "velocity":
-            raise ValueError("GeoTDMConfig: one given frame has no velocity; take prior='last', or give two frames")
+        if self.given == 1 and self.prior in ("velocity", "rollout"):
+            raise ValueError(f"GeoTDMConfig: one given frame has no velocity, as prior={self.prior!r} needs; take 'last', or give two frames")
+        if not 0 < self.prior_share < 1:
+            raise ValueError(f"GeoTDMConfig: prior_share = {self.prior_share:g}; a share of the budget within (0, 1) was wanted")
+        if self.prior == "rollout" and self.net != "frame_channels":
+            raise ValueError(f"GeoTDMConfig: prior='rollout' is shown to the net as further frames, which net={self.net!r} does not take; "
+                             "take net='frame_channels' or a linear prior")
         if self.given == 0 and self.edges != "full":
             raise ValueError(f"GeoTDMConfig: edges={self.edges!r} are taken from the last given frame, and given=0; take edges='full'")

@@ -61,10 +61,7 @@ def load(cls: type[Model], folder: str | Path, device: torch.device | str) -> Mo
         raise ValueError(unknown(f"setting of GeoTDM (in {folder}/model.json)", strange[0], known))
     config = GeoTDMConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in record["config"].items()})
     tensors = load_file(str(folder / "model.safetensors"))
-    reference = reference_of(config)
-    if reference is not None:
-        held_ = {name.removeprefix(REFERENCE): value for name, value in tensors.items() if name.startswith(REFERENCE)}
-        reference = type(reference).from_state(held_)
+    reference = reference_of(config, {name.removeprefix(REFERENCE): value for name, value in tensors.items() if name.startswith(REFERENCE)})
     module = GeoTDMModule(config, Features(feature_config(config), tuple(record["kinds"]), record["slots"]), reference)
     module = module.to(getattr(torch, config.dtype))
     module.load_state_dict({name: value for name, value in tensors.items() if not name.startswith(REFERENCE)})

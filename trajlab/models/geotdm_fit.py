@@ -13,6 +13,7 @@ from trajlab.data.dense import Dense, dense
 from trajlab.models.features import Features
 from trajlab.models.geotdm_config import GeoTDMConfig
 from trajlab.models.geotdm_module import GeoTDMModule, feature_config, reference_of, residual_mask, settings, typical_length
+from trajlab.models.window_forecaster import WindowForecaster
 from trajlab.paths.centre import centred
 from trajlab.paths.levels import LogNormal
 from trajlab.paths.regression import Denoising, Loss, denoising_loss
@@ -73,12 +74,15 @@ def fit(model: GeoTDM, windows: Trajectories, validation: Trajectories | None, *
     if minutes is not None and train is not None:
         chosen = replace(train, minutes=minutes, steps=None)
     windows, validation = prepare(model.config, windows, validation)
-    module = build(model.config, windows, seed)
+    reference, chosen_ = fitted_reference(model.config, windows, chosen, folder, progress), chosen
+    if model.config.prior == "rollout":
+        chosen_ = shared(chosen, 1 - model.config.prior_share)
+    module = build(model.config, windows, reference, seed)
     data = Windows(module, windows)
     standardise(module, data)
     judge = None if validation is None else Windows(module, validation)
     loss = ResidualLoss(model.config)
-    result = run(module, loss, data, chosen, folder=folder, progress=progress,
+    result = run(module, loss, data, chosen_, folder=folder, progress=progress,
                  validate=None if judge is None else lambda trained: {"loss": validation_loss(trained, judge, loss)})
     return finish(model, result, windows, chosen)
 
@@ -113,12 +117,26 @@ def cut(config: GeoTDMConfig, data: Trajectories, what: str) -> Trajectories:
     return data if data.n_frames == frames else windows(data, frames, hop=max(1, frames // 2))
 
 
-def build(config: GeoTDMConfig, windows: Trajectories, seed: int) -> GeoTDMModule:
+def shared(train: Any, share: float) -> Any:
+    """The training settings with a share of the budget."""
+    return replace(train, minutes=train.minutes * share) if train.minutes else replace(train, steps=max(1, round(train.steps * share)))
+
+
+def fitted_reference(config: GeoTDMConfig, windows: Trajectories, train: Any, folder: str | Path | None, progress: bool) -> WindowForecaster | None:
+    """The reference forecast; a roll-out is trained with its share of the budget, a linear one solved for."""
+    from trajlab.models.egnn_rollout import EgnnRollout
+
+    reference = reference_of(config)
+    if isinstance(reference, EgnnRollout):
+        where = None if folder is None else Path(folder) / "reference"
+        settings_ = replace(shared(train, config.prior_share), lr=2e-3, clip=1.0, validate_every=None, validate_every_seconds=60.0, keep="best", patience=None)
+        return reference.fit(windows.to(dtype=getattr(torch, config.dtype)), config.given, train=settings_, folder=where, progress=progress)
+    return None if reference is None else reference.fit(windows, config.given)
+
+
+def build(config: GeoTDMConfig, windows: Trajectories, reference: WindowForecaster | None, seed: int) -> GeoTDMModule:
     """A module with fitted reference forecast and fresh weights."""
     features = Features.learn(feature_config(config), windows)
-    reference = reference_of(config)
-    if reference is not None:
-        reference.fit(windows, config.given)
     state = torch.random.get_rng_state()
     torch.manual_seed(seed)  # initialisers draw from the global generator; it is put back right after
     module = GeoTDMModule(config, features, reference).to(getattr(torch, config.dtype))

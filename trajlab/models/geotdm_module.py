@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -51,7 +52,8 @@ class GeoTDMModule(nn.Module):
         if config.net == "frame_channels":
             from trajlab.nets.frame_channels import FrameChannels
 
-            self.net: nn.Module = FrameChannels(config.given, config.predicted, features.n_node, features.n_pair, config.channels, config.width,
+            shown = config.given + config.predicted * (config.prior == "rollout")
+            self.net: nn.Module = FrameChannels(shown, config.predicted, features.n_node, features.n_pair, config.channels, config.width,
                                                 config.layers)
         elif config.net == "transformer":
             from trajlab.nets.diffusion_transformer import DiffusionTransformer, TransformerSettings
@@ -95,8 +97,11 @@ class GeoTDMModule(nn.Module):
             past, there = filled(block, given), seen_nodes(block, given)
             origin = scene_mean(past[:, :, -1:], there)
             base = past[:, :, -1:].expand(-1, -1, self.config.predicted, -1) if self.config.net != "egtn" else self.forecast(block)
-            found |= {"given": ((past - origin) / self.unit).to(dtype), "base": ((base - origin) / self.unit).to(dtype)}
             seen = block.mask[:, :, :given]
+            if self.config.prior == "rollout":  # a linear reference follows from the past; this one knows more, and is shown before it
+                past = torch.cat([self.forecast(block), past], 2)
+                seen = torch.cat([there[..., None].expand(-1, -1, self.config.predicted), seen], 2)
+            found |= {"given": ((past - origin) / self.unit).to(dtype), "base": ((base - origin) / self.unit).to(dtype)}
             if hide is not None:
                 seen = seen & ~hide[:, None, None]
             if not bool(seen.all()):
@@ -139,10 +144,17 @@ class GeoTDMModule(nn.Module):
         return out if self.config.given else centred(out, mask, (1, 2))
 
 
-def reference_of(config: GeoTDMConfig) -> WindowForecaster | None:
-    """An unfitted reference forecast; None for a learned prior and for unconditional models."""
+def reference_of(config: GeoTDMConfig, state: Mapping[str, Tensor] | None = None) -> WindowForecaster | None:
+    """A reference forecast, unfitted or with the state of a fitted one; None for a learned prior and for unconditional models."""
     if config.prior == "learned" or not config.given:
         return None
+    if config.prior == "rollout":
+        from trajlab.models.egnn_rollout import EgnnRollout, EgnnRolloutConfig
+
+        settings = EgnnRolloutConfig(history=2, unroll=1, features=feature_config(config))
+        return EgnnRollout(settings) if state is None else EgnnRollout.from_state(state, settings)
+    if state is not None:
+        return load(LINEAR[config.prior]).from_state(state)  # type: ignore[no-any-return]
     made: WindowForecaster = load(LINEAR[config.prior])()
     return made
 
