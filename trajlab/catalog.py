@@ -61,6 +61,7 @@ FRONT_DOOR = {
     "Ramp": "trajlab.dynamics.thermostats:Ramp",
     # judging
     "judge": "trajlab.evaluate.molecular:judge",
+    "judge_forecast": "trajlab.evaluate.forecasts:judge_forecast",
     "report": "trajlab.report.page:report",
 }
 

@@ -129,7 +129,8 @@ def fitted_reference(config: GeoTDMConfig, windows: Trajectories, train: Any, fo
     reference = reference_of(config)
     if isinstance(reference, EgnnRollout):
         where = None if folder is None else Path(folder) / "reference"
-        settings_ = replace(shared(train, config.prior_share), lr=2e-3, clip=1.0, validate_every=None, validate_every_seconds=60.0, keep="best", patience=None)
+        settings_ = replace(shared(train, config.prior_share), lr=2e-3, clip=1.0, validate_every=None, validate_every_seconds=60.0, keep="best",
+                            patience=None)
         return reference.fit(windows.to(dtype=getattr(torch, config.dtype)), config.given, train=settings_, folder=where, progress=progress)
     return None if reference is None else reference.fit(windows, config.given)
 

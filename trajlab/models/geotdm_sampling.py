@@ -20,6 +20,7 @@ from trajlab.metrics.diagnostics import Threshold, Window, hallucination_score
 from trajlab.models.geotdm_module import GeoTDMModule
 from trajlab.models.given_frames import seen_nodes
 from trajlab.models.window_forecaster import continued
+from trajlab.samplers.deis import DEIS
 from trajlab.samplers.grids import Grid, uniform_lam
 from trajlab.samplers.hooks import Hook
 from trajlab.samplers.noise import RowNoise
@@ -132,7 +133,7 @@ def _piece(module: GeoTDMModule, block: Dense, rows: list[int], seed: int, how: 
         grid, z = _rough(grid, ((start.rough - reference) / scale).to(dtype), z, start.strength)
     else:
         z = z * grid.levels[0].sigma
-    found = sample(denoiser, grid, z, how.solver, generator=noise, hooks=hooks, mask=mask, trace=how.scored)
+    found = sample(denoiser, grid, z, how.solver or DEIS(min(3, grid.steps)), generator=noise, hooks=hooks, mask=mask, trace=how.scored)
     score = None
     if how.scored:
         steps = found.trace
