@@ -58,7 +58,7 @@ class ResidualLoss:
         hide = None
         if config.drop:
             hide = torch.rand(len(block), generator=generator, device=generator.device).to(z.device) < config.drop
-        condition = inner.condition(block, hide)
+        condition = inner.condition(block, hide, reference)
         denoiser = inner.denoiser
         denoiser.net = module
         return denoising_loss(denoiser, z, generator, None if bool(mask.all()) else mask, condition, self.how)

@@ -79,12 +79,13 @@ class GeoTDMModule(nn.Module):
         path = EDM(sigma_min=self.config.sigma_min, sigma_max=self.config.sigma_max)
         return Denoiser(self, path, precondition=Edm(1.0), clock="quarter_log_rho")
 
-    def condition(self, block: Dense, hide: Tensor | None = None) -> dict[str, Tensor]:
+    def condition(self, block: Dense, hide: Tensor | None = None, reference: Tensor | None = None) -> dict[str, Tensor]:
         """What the net is told of the scenes of a block, batch first.
 
         Args:
             block: padded scenes of at least the given frames.
             hide: scenes whose given frames are hidden from the net ``[scene]`` (the reference forecast stays).
+            reference: `forecast` of the block, where it is known already.
 
         Returns:
             ``given`` (positions in units, about the scene's centre), ``base`` (where the residual is added, likewise), ``node``, ``pair``, and
@@ -96,10 +97,12 @@ class GeoTDMModule(nn.Module):
         if given:
             past, there = filled(block, given), seen_nodes(block, given)
             origin = scene_mean(past[:, :, -1:], there)
-            base = past[:, :, -1:].expand(-1, -1, self.config.predicted, -1) if self.config.net != "egtn" else self.forecast(block)
+            needed = self.config.net == "egtn" or self.config.prior == "rollout"
+            expected = self.forecast(block) if reference is None and needed else reference
+            base: Any = expected if self.config.net == "egtn" else past[:, :, -1:].expand(-1, -1, self.config.predicted, -1)
             seen = block.mask[:, :, :given]
             if self.config.prior == "rollout":  # a linear reference follows from the past; this one knows more, and is shown before it
-                past = torch.cat([self.forecast(block), past], 2)
+                past = torch.cat([expected, past], 2)
                 seen = torch.cat([there[..., None].expand(-1, -1, self.config.predicted), seen], 2)
             found |= {"given": ((past - origin) / self.unit).to(dtype), "base": ((base - origin) / self.unit).to(dtype)}
             if hide is not None:

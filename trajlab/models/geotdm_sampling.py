@@ -118,9 +118,9 @@ def _piece(module: GeoTDMModule, block: Dense, rows: list[int], seed: int, how: 
     there = (seen_nodes(block, config.given) if config.given else block.there)[..., None].expand(-1, -1, config.predicted)
     mask = None if bool(there.all()) else there
     reference, scale = module.forecast(block), module.scale
-    denoiser: Any = module.denoiser.given(**module.condition(block))
+    denoiser: Any = module.denoiser.given(**module.condition(block, reference=reference))
     if how.weight != 1:
-        hidden = module.condition(block, torch.ones(len(block), dtype=torch.bool, device=block.x.device))
+        hidden = module.condition(block, torch.ones(len(block), dtype=torch.bool, device=block.x.device), reference)
         denoiser = ClassifierFree(module.denoiser.given(**_alike(denoiser.condition, hidden, block, config.given)),
                                   module.denoiser.given(**hidden), how.weight)
     noise = RowNoise(torch.Generator().manual_seed(seed), rows)
