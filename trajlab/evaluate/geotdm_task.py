@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
@@ -36,7 +36,7 @@ class Published:
 
     data: str = ""
     column: str = "draws"
-    rows: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    rows: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.column not in COLUMNS:
