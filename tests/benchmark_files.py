@@ -21,6 +21,8 @@ def load(name: str) -> ModuleType:
     sys.path.insert(0, str(FOLDER))
     sys.modules[known] = module
     try:
+        for sibling in FOLDER.glob(f"{name}_*.py"):  # what the program imports only when it needs it
+            importlib.import_module(sibling.stem)
         spec.loader.exec_module(module)
     finally:
         sys.path[:] = path
