@@ -185,10 +185,12 @@ def _molecule(name: str, segments: int, per: int, hop: int, test: int, data: Pat
     return whole.scenes((~late).nonzero().flatten()), whole.scenes(late.nonzero().flatten()), judged
 
 
-def _pedestrians(scene: str, data: Path | None, given: int, most: int = 3, **changes: Any) -> tuple[Trajectories, Trajectories, Trajectories]:
-    """One window for every pedestrian with the nearest others at the last given frame, ``most`` in all."""
+def _pedestrians(scene: str, data: Path | None, given: int, most: int = 3, every: int = 1, **changes: Any,
+                 ) -> tuple[Trajectories, Trajectories, Trajectories]:
+    """One window for every pedestrian with the nearest others at the last given frame, ``most`` in all; of the test windows, which overlap by all
+    frames but one, one of ``every``."""
     from trajlab.sources.pedestrians import eth_ucy, focal
 
     parts = eth_ucy(None if data is None else data / "traffic" / "eth_ucy", scene, given, stretched="keep", **changes)
-    train, validation, test = (focal(part, given, most=most) for part in parts)
+    train, validation, test = (focal(part, given, most=most) for part in (*parts[:2], parts[2].scenes(slice(0, None, every))))
     return train, validation, test
