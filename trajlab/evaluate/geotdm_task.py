@@ -156,7 +156,7 @@ class Task:
 
 
 def _make(source: dict[str, Any], given: int, data: Path | None) -> tuple[Trajectories, Trajectories, Trajectories]:
-    makers = {"nbody": _nbody, "molecule": _molecule, "pedestrians": _pedestrians}
+    makers: dict[str, Any] = {"nbody": _nbody, "molecule": _molecule, "pedestrians": _pedestrians}
     kind = source.pop("kind", "")
     if kind not in makers:
         raise ValueError(unknown("source", str(kind), list(makers)))
