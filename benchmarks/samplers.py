@@ -132,7 +132,8 @@ def errors(plan: dict[str, Any], options: argparse.Namespace, found: dict[str, A
     found["errors"] = {}
     for problem in problems(options.seed):
         table = {f"trajlab: {name}": [own(problem, solver, grid, n) for n in calls] for name, (solver, grid) in rows.items()}
-        table |= {f"diffusers: {name}": [attempt(lambda: peers.error_of(peer, problem, n)) for n in calls] for name, peer in peers.PEERS.items()}  # noqa: B023
+        table |= {f"diffusers: {name}": [attempt(lambda: peers.error_of(peer, problem, n)) for n in calls]  # noqa: B023
+                  for name, peer in peers.PEERS.items() if name not in peers.STOCHASTIC}
         note = "In brackets: calls made, where they are fewer. A dash: too few calls for the solver."
         shown = [[name, *(cell(value, made, n) for (value, made), n in zip(values, calls))] for name, values in table.items()]
         print(as_text(Table(f"{problem.name}: median distance to the exact clean end, by calls", ["sampler", *map(str, calls)], shown, note)), "\n")
@@ -202,15 +203,15 @@ def overhead(plan: dict[str, Any], options: argparse.Namespace, found: dict[str,
     for name, seconds in spent.items():
         step, solver, shares = 1e6 * seconds / STEPS, known.get(name.removeprefix("trajlab: ")), {}
         if solver is not None and measure.is_multistep(solver, grid.path):
-            order = 2 if measure.looks_back(solver, grid.path) <= 2 else 3
+            order = "noise" if any(stage.noise for stage in solver.plan(grid).stages) else "2" if measure.looks_back(solver, grid.path) <= 2 else "3"
             shares[order] = step / rivals[order]
             lost += too_slow(name, step, order, shares[order], bars)
         rows.append([name, step, *(step / rival for rival in rivals.values()), peers.RIVALS[order] if shares else "",
                      "" if solver is None else planning(solver, grid)])
     note = ("CPU time of one thread, medians of runs taken in turns, net and noise for nothing. The table is made once for a grid, compiled code is "
             "loaded once a process; diffusers' set_timesteps is not counted either. Multistep solvers must keep within "
-            f"{bars['step_us']:g} us and {bars['dpmpp_share']:g} of their rival: {peers.RIVALS[2]} for those that combine at most two predictions, "
-            f"{peers.RIVALS[3]} for others.")
+            f"{bars['step_us']:g} us and {bars['dpmpp_share']:g} of their rival: {peers.RIVALS['2']} for those that combine at most two predictions, "
+            f"{peers.RIVALS['noise']} for those that add noise, {peers.RIVALS['3']} for others.")
     heads = ["sampler", "us a step", *(f"over {name}" for name in peers.RIVALS.values()), "rival", "table, us"]
     print(as_text(Table(f"Overhead on a float32 tensor of shape {SHAPE}, {STEPS} steps", heads, rows, note)), "\n")
     found["overhead"] = {row[0]: row[1] for row in rows}
@@ -221,7 +222,7 @@ def overhead(plan: dict[str, Any], options: argparse.Namespace, found: dict[str,
     return lost
 
 
-def too_slow(name: str, step: float, order: int, share: float, bars: dict[str, Any]) -> list[str]:
+def too_slow(name: str, step: float, order: str, share: float, bars: dict[str, Any]) -> list[str]:
     """Bars that a multistep solver misses."""
     lost = []
     if not step <= bars["step_us"]:

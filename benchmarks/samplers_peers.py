@@ -53,6 +53,7 @@ PEERS = {
     "DPM++2M karras": Peer(DPM, {"use_karras_sigmas": True}),
     "DPM++2M lu": Peer(DPM, {"use_lu_lambdas": True}),
     "DPM++3M lu": Peer(DPM, {"solver_order": 3, "use_lu_lambdas": True}),
+    "SDE-DPM++2M": Peer(DPM, {"algorithm_type": "sde-dpmsolver++"}),
     "DPM++2S": Peer(SINGLE, {"solver_order": 2}),
     "DPM++3S": Peer(SINGLE, {"solver_order": 3}),
     "UniPC3 bh2": Peer(UNIPC, {"solver_order": 3}),
@@ -64,21 +65,24 @@ PEERS = {
     "SA-Solver tau 0": Peer("SASolverScheduler", {"tau_func": lambda _: 0.0}),
 }
 #: Which of them are timed.
-TIMED = ("DDIM leading", "PNDM (skip_prk)", "DEIS3", "DPM++2M", "DPM++2M lu", "DPM++3M lu", "DPM++2S", "UniPC3 bh2", "Euler karras", "Heun karras",
-         "LMS4", "SA-Solver tau 0")
-#: What the bar on overhead is a fraction of, for multistep solvers that combine at most two predictions, and for those of higher order.
-RIVALS = {2: "DPM++2M", 3: "DPM++3M lu"}
+TIMED = ("DDIM leading", "PNDM (skip_prk)", "DEIS3", "DPM++2M", "DPM++2M lu", "DPM++3M lu", "SDE-DPM++2M", "DPM++2S", "UniPC3 bh2",
+         "Euler karras", "Heun karras", "LMS4", "SA-Solver tau 0")
+#: Those that draw noise: timed, but not in the tables of errors to the end of the ODE.
+STOCHASTIC = ("SDE-DPM++2M",)
+#: What the bar on overhead is a fraction of: for multistep solvers that combine at most two predictions, for those of higher order, and for
+#: those that add noise.
+RIVALS = {"2": "DPM++2M", "3": "DPM++3M lu", "noise": "SDE-DPM++2M"}
 
 
-def loop(scheduler: Any, net: Callable[[Tensor, Any], Tensor], start: Tensor) -> tuple[Tensor, int]:
-    """The loop of a pipeline: the end, and how many calls it took. ``start`` is variance preserving."""
+def loop(scheduler: Any, net: Callable[[Tensor, Any], Tensor], start: Tensor, **more: Tensor) -> tuple[Tensor, int]:
+    """The loop of a pipeline: the end, and how many calls it took. ``start`` is variance preserving; ``more`` goes to every step."""
     scales = float(getattr(scheduler, "init_noise_sigma", 1.0)) > 2  # Euler, Heun and LMS hold x / alpha
     x = start * (1 + float(scheduler.sigmas[0]) ** 2) ** 0.5 if scales else start
     calls = 0
     for t in scheduler.timesteps:
         eps = net(scheduler.scale_model_input(x, t), t)
         calls += 1
-        x = scheduler.step(eps, t, x).prev_sample
+        x = scheduler.step(eps, t, x, **more).prev_sample
     return x, calls
 
 
@@ -97,9 +101,10 @@ def error_of(peer: Peer, problem: Problem, calls: int) -> tuple[float, int]:
 def bare_run(peer: Peer, steps: int, x: Tensor) -> Callable[[], Callable[[], object]]:
     """As `trajlab.evaluate.samplers.bare_run`: timesteps set before, steps timed with a net that costs nothing."""
     zero = torch.zeros_like(x)
+    drawn = {"variance_noise": torch.ones_like(x)} if peer.options.get("algorithm_type", "").startswith("sde") else {}  # noise costs nothing, as ours
 
     def prepare() -> Callable[[], object]:
         scheduler = peer.ready(steps)
-        return lambda: loop(scheduler, lambda _x, _t: zero, x)
+        return lambda: loop(scheduler, lambda _x, _t: zero, x, **drawn)
 
     return prepare
