@@ -78,6 +78,7 @@ def fit(model: GeoTDM, windows: Trajectories, validation: Trajectories | None, *
     if model.config.prior == "rollout":
         chosen_ = shared(chosen, 1 - model.config.prior_share)
     module = build(model.config, windows, reference, seed)
+    limit(module, windows)
     data = Windows(module, windows)
     standardise(module, data)
     judge = None if validation is None else Windows(module, validation)
@@ -143,6 +144,16 @@ def build(config: GeoTDMConfig, windows: Trajectories, reference: WindowForecast
     module = GeoTDMModule(config, features, reference).to(getattr(torch, config.dtype))
     torch.random.set_rng_state(state)
     return module
+
+
+def limit(module: GeoTDMModule, windows: Trajectories) -> None:
+    """Set how far a reference forecast may go: one and a half times as far as any node went in training."""
+    if module.config.prior != "rollout" or not module.config.given:
+        return
+    block, given = dense(windows), module.config.given
+    apart = (block.x[:, :, given:] - filled_last(block, given)).norm(dim=-1)[residual_mask(block, given)]
+    if len(apart):
+        module.reach.fill_(1.5 * float(apart.max()))
 
 
 def standardise(module: GeoTDMModule, data: Windows) -> None:

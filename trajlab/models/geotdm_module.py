@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,6 +45,7 @@ class GeoTDMModule(nn.Module):
     Attributes:
         scale: standard deviation of the residual, in the unit of the data.
         unit: a length typical of the windows; positions are divided by it before they reach the net.
+        reach: no reference forecast goes farther from the last given position than this; a roll-out may run away.
     """
 
     def __init__(self, config: GeoTDMConfig, features: Features, reference: WindowForecaster | None) -> None:
@@ -72,6 +74,7 @@ class GeoTDMModule(nn.Module):
             self.prior = GeometricPrior(features.n_node, features.n_pair, config.predicted, EgtnSettings(width=config.width, layers=2))
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("unit", torch.ones(()))
+        self.register_buffer("reach", torch.full((), math.inf))
 
     @property
     def denoiser(self) -> Denoiser:
@@ -119,7 +122,8 @@ class GeoTDMModule(nn.Module):
         if not self.config.given:
             return torch.zeros_like(block.x[:, :, : self.config.predicted])
         if self.prior is None:
-            return self.reference.predict(block, self.config.predicted)  # type: ignore[union-attr]  # there where there is no learned prior
+            made = self.reference.predict(block, self.config.predicted)  # type: ignore[union-attr]  # there where there is no learned prior
+            return self._within_reach(block, made) if self.config.prior == "rollout" else made
         given = self.config.given
         past, there = filled(block, given), seen_nodes(block, given)
         origin = scene_mean(past[:, :, -1:], there)
@@ -128,6 +132,11 @@ class GeoTDMModule(nn.Module):
         mask = None if bool(there.all()) else there[..., None].expand(-1, -1, given)
         made = self.prior(((past - origin) / self.unit).to(dtype), self.config.predicted, node.to(dtype), pair.to(dtype), mask, adjacent)
         return made.to(past.dtype) * self.unit + origin
+
+    def _within_reach(self, block: Dense, made: Tensor) -> Tensor:
+        last = filled(block, self.config.given)[:, :, -1:]
+        apart = (made - last).nan_to_num(0.0, posinf=0.0, neginf=0.0)
+        return last + apart * (self.reach.to(apart) / apart.norm(dim=-1, keepdim=True).clamp(min=1e-12)).clamp(max=1.0)
 
     def forward(self, x: Tensor, clock: Tensor, given: Tensor, node: Tensor, pair: Tensor, base: Tensor | None = None, mask: Tensor | None = None,
                 seen: Tensor | None = None, adjacent: Tensor | None = None) -> Tensor:
