@@ -101,12 +101,14 @@ class GeoTDM:
         many = block.scenes(torch.arange(len(block), device=block.x.device).repeat(draws))
         known = None if observed is None else self._observed(block, past, observed, steps, draws)
         made, scores, current = [], None, many
+        reference: Tensor | None = module.forecast(block).repeat(draws, 1, 1, 1)  # once a scene, not once a draw
         for leg in range(-(-steps // config.predicted)):
-            new, score = draw(module, current, torch.arange(len(many)), seed + 0x9E3779B9 * leg, how, observed=known, progress=progress)
+            new, score = draw(module, current, torch.arange(len(many)), seed + 0x9E3779B9 * leg, how, observed=known, reference=reference,
+                              progress=progress)
             scores = score if scores is None or score is None else torch.maximum(scores, score)
             made.append(new)
             if (leg + 1) * config.predicted < steps:
-                current = onward(current, new, config.given, self.spacing)
+                current, reference = onward(current, new, config.given, self.spacing), None
         out = torch.cat(made, 2)[:, :, :steps].reshape(draws, len(block), *block.x.shape[1:2], steps, block.x.shape[-1])
         return self._answer(out, block, past, steps, scores, how, {"draws": draws, "evaluations": how.evaluations, "seed": seed})
 

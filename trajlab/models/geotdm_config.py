@@ -81,8 +81,8 @@ class GeoTDMConfig:
 
     @classmethod
     def pedestrians(cls) -> Self:
-        """Eight frames given, twelve predicted, neighbours within five metres."""
-        return cls(given=8, predicted=12, edges="cutoff", cutoff=5.0, layers=3)
+        """Eight frames given, twelve predicted, neighbours within five metres: residual of constant velocity."""
+        return cls(given=8, predicted=12, edges="cutoff", cutoff=5.0, layers=2, prior="velocity")
 
     @classmethod
     def paper(cls) -> Self:

@@ -89,14 +89,19 @@ class Observed:
     mask: Tensor
 
 
+@torch.no_grad()
 def draw(module: GeoTDMModule, block: Dense, rows: Tensor, seed: int, how: Sampling, start: Start | None = None, observed: Observed | None = None,
-         progress: bool = False) -> tuple[Tensor, Tensor | None]:
+         reference: Tensor | None = None, progress: bool = False) -> tuple[Tensor, Tensor | None]:
     """One window for every scene of a block.
 
     Args:
         block: scenes with the given frames (a scene may stand in it many times, once a draw).
         rows: number of each scene's stream of random numbers, ``[scene]``.
         seed: of all streams.
+        how: solver, guidance, steering.
+        start, observed: where to begin, and what is known of the frames to come.
+        reference: the module's forecast of the block, where it is known already.
+        progress: show a bar on a terminal.
 
     Returns:
         Positions of the predicted frames ``[scene node predicted dim]``, 0 in the padding, and the hallucination score a scene where wanted.
@@ -106,18 +111,18 @@ def draw(module: GeoTDMModule, block: Dense, rows: Tensor, seed: int, how: Sampl
     for piece in track(pieces, "drawing", console=Console(stderr=True), transient=True, disable=not (progress and sys.stderr.isatty())):
         cut = None if start is None else replace(start, rough=start.rough[piece])
         known = None if observed is None else Observed(observed.value[piece], observed.mask[piece])
-        parts.append(_piece(module, block.scenes(piece), rows[piece].tolist(), seed, how, cut, known))
+        expected = module.forecast(block.scenes(piece)) if reference is None else reference[piece]
+        parts.append(_piece(module, block.scenes(piece), rows[piece].tolist(), seed, how, expected, cut, known))
     scores = None if parts[0][1] is None else torch.cat([score for _, score in parts if score is not None])
     return torch.cat([x for x, _ in parts]), scores
 
 
-@torch.no_grad()
-def _piece(module: GeoTDMModule, block: Dense, rows: list[int], seed: int, how: Sampling, start: Start | None, observed: Observed | None,
-           ) -> tuple[Tensor, Tensor | None]:
+def _piece(module: GeoTDMModule, block: Dense, rows: list[int], seed: int, how: Sampling, reference: Tensor, start: Start | None,
+           observed: Observed | None) -> tuple[Tensor, Tensor | None]:
     config, dtype = module.config, module.scale.dtype
     there = (seen_nodes(block, config.given) if config.given else block.there)[..., None].expand(-1, -1, config.predicted)
     mask = None if bool(there.all()) else there
-    reference, scale = module.forecast(block), module.scale
+    scale = module.scale
     denoiser: Any = module.denoiser.given(**module.condition(block, reference=reference))
     if how.weight != 1:
         hidden = module.condition(block, torch.ones(len(block), dtype=torch.bool, device=block.x.device), reference)
