@@ -21,10 +21,13 @@ SMALL = [
     (r"steps=[\d_]+", "steps=12"), (r"--steps \d+", "--steps 12"), (r"\.run\([\d_]+\)", ".run(8)"),
     (r"TrajCastConfig\(\)", "TrajCastConfig(channels=8, blocks=1)"), (r"\bTrainConfig\(steps=12", "TrainConfig(steps=15"),
     (r"minutes=[\d.]+", "train=tl.TrainConfig(steps=15)"), (r"--minutes [\d.]+", "--steps 4"),
-    (r"--pairs \d+", "--pairs 4"), (r"(simulate .*) --replicas \d+", r"\1"), (r"--duration [\d.]+", "--duration 0.1"),
+    (r"--pairs \d+", "--pairs 4"), (r"--n \d+", "--n 24"), (r"--draws \d+", "--draws 3"), (r"--evaluations \d+", "--evaluations 4"),
+    (r"nbody\((.*?), \d+", r"nbody(\1, 24"), (r"draws=\d+", "draws=3"), (r"(simulate .*) --replicas \d+", r"\1"), (r"--duration [\d.]+", "--duration 0.1"),
     (r"pairs=[\d_]+", "pairs=4"), (r"replicas=[\d_]+", "replicas=2"),
 ]
-SHORT = {"simulate": ["--equilibrate", "20", "--decorrelate", "10", "--replicas", "2"], "fit": ["--batch", "4", "--channels", "8", "--blocks", "1"]}
+SHORT = {"simulate md": ["--equilibrate", "20", "--decorrelate", "10", "--replicas", "2"],
+         "fit trajcast": ["--batch", "4", "--channels", "8", "--blocks", "1"],
+         "fit geotdm": ["--batch", "4", "--channels", "4", "--width", "8", "--layers", "1"]}
 UNCHANGED = {"nanotraj.md"}  # has a test of its own
 
 
@@ -49,7 +52,7 @@ def test_page_runs(page, capsys):
             exec(compile("\n" * line + code, str(page), "exec"), space)
         else:
             for command in re.findall(r"^\$ trajlab (.*)$", code, re.M):
-                short = SHORT.get(command.split()[0], [])
+                short = SHORT.get(" ".join(command.split()[:2]), [])
                 assert main([*shlex.split(command), *short, "--debug"]) == 0, command
     capsys.readouterr()
 
