@@ -22,7 +22,8 @@ SMALL = [
     (r"TrajCastConfig\(\)", "TrajCastConfig(channels=8, blocks=1)"), (r"\bTrainConfig\(steps=12", "TrainConfig(steps=15"),
     (r"minutes=[\d.]+", "train=tl.TrainConfig(steps=15)"), (r"--minutes [\d.]+", "--steps 4"),
     (r"--pairs \d+", "--pairs 4"), (r"--n \d+", "--n 24"), (r"--draws \d+", "--draws 3"), (r"--evaluations \d+", "--evaluations 4"),
-    (r"nbody\((.*?), \d+", r"nbody(\1, 24"), (r"draws=\d+", "draws=3"), (r"(simulate .*) --replicas \d+", r"\1"), (r"--duration [\d.]+", "--duration 0.1"),
+    (r"nbody\((.*?), \d+", r"nbody(\1, 24"), (r"draws=\d+", "draws=3"), (r"(simulate .*) --replicas \d+", r"\1"),
+    (r"--duration [\d.]+", "--duration 0.1"),
     (r"pairs=[\d_]+", "pairs=4"), (r"replicas=[\d_]+", "replicas=2"),
 ]
 SHORT = {"simulate md": ["--equilibrate", "20", "--decorrelate", "10", "--replicas", "2"],
