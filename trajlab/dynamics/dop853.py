@@ -134,10 +134,10 @@ def _at(x, table, place, out):  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True, nogil=True)
 def _far(x):  # type: ignore[no-untyped-def]
+    far = False
     for i in range(x.shape[0]):
-        if not abs(x[i]) < FAR:
-            return True
-    return False
+        far = far or not abs(x[i]) < FAR
+    return far
 
 
 @nb.njit(cache=True, nogil=True)

@@ -119,7 +119,7 @@ def _monotone(times: Sequence[float] | np.ndarray) -> np.ndarray:
     grid = np.ascontiguousarray(times, dtype=np.float64)
     step = np.diff(grid) if grid.ndim == 1 else np.zeros(1)
     if grid.ndim != 1 or not len(grid) or not np.isfinite(grid).all() or not ((step > 0).all() or (step < 0).all()):
-        raise ValueError(f"times of shape {grid.shape} are not a rising or falling row of finite numbers; pass for example numpy.linspace(0, 10, 101)")
+        raise ValueError(f"times of shape {grid.shape} do not rise or fall throughout; pass for example numpy.linspace(0, 10, 101)")
     return grid
 
 
