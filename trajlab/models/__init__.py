@@ -4,3 +4,15 @@ TABLE: dict[str, str] = {
     "trajcast": "trajlab.models.trajcast:TrajCast",
     "geotdm": "trajlab.models.geotdm:GeoTDM",
 }
+
+#: Forecasters of single series; each can be called without arguments.
+FORECASTERS: dict[str, str] = {
+    "persistence": "trajlab.models.persistence:Persistence",
+    "mean": "trajlab.models.persistence:Mean",
+    "seasonal": "trajlab.models.persistence:Seasonal",
+    "parrot": "trajlab.models.tuning:TunedParrot",
+    "linear": "trajlab.models.linear_series:Linear",
+    "nvar": "trajlab.models.tuning:TunedNvar",
+    "nvar_wide": "trajlab.models.tuning:WideNvar",
+    "esn": "trajlab.models.tuning:TunedEsn",
+}
