@@ -94,7 +94,7 @@ def test_the_first_frames_are_given_and_the_later_ones_judge(workplace, capsys):
     settings = ["--draws", "3", "--evaluations", "7", "--seed", "5", "--quiet"]
     out = says(capsys, "forecast", "run", "--start", "data.zarr", *settings, "--report", "out.html")
     assert Walker.asked == {"steps": None, "draws": 3, "evaluations": 7, "seed": 5, "progress": False, "frames": GIVEN}
-    assert "ADE of the mean forecast 0.1414" in out  # 0.1 off along both axes
+    assert "ADE of the median forecast 0.1414" in out  # 0.1 off along both axes
     assert "report: out.html" in out
     page = (workplace.folder / "out.html").read_text()
     assert "Errors of the forecast" in page
@@ -111,7 +111,7 @@ def test_the_run_may_stand_anywhere_and_the_report_can_be_made_later(capsys):
     command = next(line for line in out.splitlines() if line.startswith("next: trajlab report"))
     assert command == "next: trajlab report forecast.zarr --reference data.zarr --out report.html"
     assert tl.read("forecast.zarr").provenance["windows"] == [0, 3, 6, 9]
-    assert "ADE of the mean forecast 0.07071" in says(capsys, *command.split()[2:])
+    assert "ADE of the median forecast 0.07071" in says(capsys, *command.split()[2:])
 
 
 @pytest.mark.usefixtures("workplace")

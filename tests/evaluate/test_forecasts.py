@@ -65,7 +65,7 @@ def test_a_paired_verdict_needs_independent_runs():
     windows = straight()
     judged, other = shifted(windows, 0.1), {"far off": shifted(windows, 0.4)}
     verdict = row(judge_forecast(judged, windows, other), "geotdm against", "far off")
-    assert verdict["ADE, mean forecast"] == pytest.approx(0.25)
+    assert verdict["ADE, median forecast"] == pytest.approx(0.25)
     assert verdict["smaller"] is True
     one_run = windows.replace(context={"run": torch.zeros(SCENES, dtype=torch.long)})
     assert not any("against" in t.title for t in judge_forecast(judged, one_run, other).tables)

@@ -69,7 +69,7 @@ def test_bars_that_cannot_be_reached_are_missed_in_sentences(ran):
     _, _, status, record = ran
     assert status == 1
     ridge = [line for line in record["missed"] if "particle ridge" in line]
-    assert any(line.startswith("springs: ADE of the mean forecast of GeoTDM is") and "where an interval below 1 was wanted" in line for line in ridge)
+    assert any(line.startswith("springs: ADE of the median forecast of GeoTDM is") and "where an interval below 1 was wanted" in line for line in ridge)
     assert any("times faster than 12 steps, where at least 1e+06 was wanted" in line for line in record["missed"])
     assert not any("evaluations is" in line for line in record["missed"])
     assert set(record["found"]["springs"]["scores"]) == {"last position", "particle ridge", "window Gaussian", "GeoTDM"}
@@ -133,7 +133,7 @@ TASK = Task("t", "T", {"kind": "nbody"}, 2, {"mine": {"kind": "last"}}, Publishe
 def test_only_what_is_better_beats(better, wins):
     scores, truth = pairs_of(better, TASK)
     found = judged_against(scores, "mine", truth.context["run"])
-    assert set(found) == {("other", "ADE of the mean forecast"), ("other", "CRPS")}
+    assert set(found) == {("other", "ADE of the median forecast"), ("other", "CRPS")}
     for pair in found.values():
         assert pair.value == pytest.approx(better, rel=1e-5)
         assert pair.beats is wins

@@ -33,6 +33,7 @@ def test_by_hand():
     score = displacement(*by_hand(), config=DisplacementConfig(miss_radius=0.5))
     want = {
         "ade": (2 + 2 + 2 + 4) / 4, "fde": (3 + 0 + 1 + 6) / 4, "ade_of_mean": (1 + 1 + 3 + 3) / 4, "fde_of_mean": (1 + 3) / 2,
+        "ade_of_median": (1 + 1 + 3 + 3) / 4, "fde_of_median": (1 + 3) / 2,  # of two draws every point between them is one
         "best_ade": (2 + 2) / 2, "best_fde": (1 + 0) / 2, "miss": 0.5, "joint_best_ade": 2.0, "joint_best_fde": 1.5, "joint_miss": 1.0,
     }
     assert score.table() == pytest.approx(want, abs=1e-6)

@@ -61,7 +61,7 @@ def judge_forecast(
     pictures = forecast_figures(scored, units, truth)
     if forecast.n_draws > 1:
         pictures += [coverage_figure(forecast, truth), pit_figure(chances[name].pit)]
-    rank = scored[name].errors.per_scene["ade_of_mean"]
+    rank = scored[name].errors.per_scene["ade_of_median"]
     return Evaluation(head, _summary(name, scored, chances, notes, units.length), tables, pictures, [], _provenance(forecast, truth),
                       drawn_scenes(runs, truth, scenes, rank))
 
@@ -131,14 +131,16 @@ def _config(forecast: Forecast, config: DisplacementConfig | None) -> Displaceme
 
 def _errors(scored: Mapping[str, Scored], chances: Mapping[str, Probabilistic], length: str) -> Table:
     best = next(iter(scored.values())).errors.best_of
-    names = {"ade_of_mean": "ADE, mean forecast", "fde_of_mean": "FDE, mean forecast", "ade": "ADE, mean over draws", "fde": "FDE, mean over draws",
+    names = {"ade_of_median": "ADE, median forecast", "fde_of_median": "FDE, median forecast", "ade_of_mean": "ADE, mean forecast",
+             "fde_of_mean": "FDE, mean forecast", "ade": "ADE, mean over draws", "fde": "FDE, mean over draws",
              "best_ade": f"ADE, best of {best}", "best_fde": f"FDE, best of {best}", "joint_best_ade": f"joint ADE, best of {best}",
              "joint_best_fde": f"joint FDE, best of {best}"}
     rows: list[list[Any]] = [[who, *(one.errors.mean(key) for key in names), float(chances[who].crps.nanmean())] for who, one in scored.items()]
     unit = f" In {named(length)}." if named(length) else ""
     return Table("Errors of the forecast", ["method", *names.values(), "CRPS"], rows,
                  "ADE is the distance from the truth averaged over the predicted frames, FDE that at the last one; each window counts once, by the "
-                 "mean over its nodes. The mean forecast is the mean of the draws. The best of K is chosen by node, the joint one for all nodes of a "
+                 "mean over its nodes. The mean forecast is the mean of the draws, the median forecast their geometric median at each "
+                 "frame. The best of K is chosen by node, the joint one for all nodes of a "
                  "window together. CRPS is averaged over coordinates; of a single draw it is the absolute error." + unit)
 
 
@@ -154,10 +156,10 @@ def _paired(scored: Mapping[str, Scored], chances: Mapping[str, Probabilistic], 
 
     rows: list[list[Any]] = []
     for who in others:
-        ade = against(scored[judged].errors.per_scene["ade_of_mean"], scored[who].errors.per_scene["ade_of_mean"])
+        ade = against(scored[judged].errors.per_scene["ade_of_median"], scored[who].errors.per_scene["ade_of_median"])
         crps = against(chances[judged].crps, chances[who].crps)
         rows.append([who, ade.value, _interval(ade), ade.beats, crps.value, _interval(crps), crps.beats])
-    columns = ["against", "ADE, mean forecast", "95 % interval", "smaller", "CRPS", "95 % interval", "smaller"]
+    columns = ["against", "ADE, median forecast", "95 % interval", "smaller", "CRPS", "95 % interval", "smaller"]
     return [Table(f"{judged} against the others", columns, rows,
                   f"Ratios of the means, {judged} over the other; the intervals are of a paired bootstrap over {int(run.unique().numel())} "
                   "independent runs, and a method is called better where the interval lies below 1.")]
@@ -182,9 +184,9 @@ def _calibration(runs: Mapping[str, Forecast], chances: Mapping[str, Probabilist
 def _summary(name: str, scored: Mapping[str, Scored], chances: Mapping[str, Probabilistic], notes: list[str], length: str) -> str:
     unit = f" {named(length)}" if named(length) else ""
     one = scored[name]
-    lines = [f"ADE of the mean forecast {one.errors.mean('ade_of_mean'):.4g}{unit}, FDE {one.errors.mean('fde_of_mean'):.4g}{unit}; "
+    lines = [f"ADE of the median forecast {one.errors.mean('ade_of_median'):.4g}{unit}, FDE {one.errors.mean('fde_of_median'):.4g}{unit}; "
              f"CRPS {float(chances[name].crps.nanmean()):.4g}{unit}."]
-    lines += [f"{who}: ADE {other.errors.mean('ade_of_mean'):.4g}{unit}." for who, other in scored.items() if who != name]
+    lines += [f"{who}: ADE {other.errors.mean('ade_of_median'):.4g}{unit}." for who, other in scored.items() if who != name]
     forecast = one.forecast
     text = f"{name}: {forecast.n_draws} draws of {forecast.draws.shape[2]} frames for each of {forecast.past.n_scenes} windows."
     return text + "\n\n" + "\n".join(f"- {line}" for line in [*lines, *notes])

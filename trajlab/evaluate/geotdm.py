@@ -76,8 +76,8 @@ class Score:
 
     @property
     def judged(self) -> dict[str, Tensor]:
-        """The two figures that contenders are compared by, of every system."""
-        return {"ADE of the mean forecast": self.errors.per_scene["ade_of_mean"], "CRPS": self.chances.crps}
+        """The two figures that contenders are compared by, of every system: of the point forecast that a distance asks for, and of the draws."""
+        return {"ADE of the median forecast": self.errors.per_scene["ade_of_median"], "CRPS": self.chances.crps}
 
     def numbers(self) -> dict[str, float | None]:
         """Plain values for the record."""
@@ -150,12 +150,14 @@ def _not_better(judged: str, other: str, what: str, found: Paired) -> str:
 def errors_table(task: Task, scores: Mapping[str, Score], truth: Trajectories) -> Table:
     """Every contender, then the published numbers."""
     best = f"best of {task.best_of}"
-    columns = ["method", "ADE, mean forecast", "FDE", "ADE, draws", "FDE", f"ADE, {best}", "FDE", "CRPS", f"inside {LEVEL:.0%}"]
+    columns = ["method", "ADE, median forecast", "FDE", "ADE, mean forecast", "ADE, draws", "FDE", f"ADE, {best}", "FDE", "CRPS"]
+    columns.append(f"inside {LEVEL:.0%}")
     columns += ["collisions"] * (task.collision is not None) + ["parameters", "minutes"]
     rows = [_row(score, task) for score in scores.values()]
     rows += [_published(name, pair, task, len(columns)) for name, pair in task.published.rows.items()]
     unit = "" if str(truth.units.length) == "1" else f" In {truth.units.length}."
-    note = (f"{truth.n_scenes} test windows of {task.given} + {truth.n_frames - task.given} frames; mean over draws where it says draws."
+    note = (f"{truth.n_scenes} test windows of {task.given} + {truth.n_frames - task.given} frames. The median forecast is the geometric median of "
+            "the draws at each frame, which has the least expected distance; draws: mean over them."
             + unit + (_collision_note(scores, truth, task) if task.collision is not None else "")
             + (f" Published numbers are on {task.published.data}." if task.published.rows else ""))
     return Table(f"{task.title}: errors at the same budget", columns, rows, note)
@@ -163,7 +165,7 @@ def errors_table(task: Task, scores: Mapping[str, Score], truth: Trajectories) -
 
 def _row(score: Score, task: Task) -> list[Any]:
     e, many = score.errors, score.entry.forecast.n_draws > 1
-    errors = [e.mean(name) for name in ("ade_of_mean", "fde_of_mean", "ade", "fde", "best_ade", "best_fde")]
+    errors = [e.mean(name) for name in ("ade_of_median", "fde_of_median", "ade_of_mean", "ade", "fde", "best_ade", "best_fde")]
     told = [score.collisions] if task.collision is not None else []
     covered = score.chances.coverage[LEVEL] if many else None
     return [score.entry.name, *errors, float(score.chances.crps.nanmean()), covered, *told, score.entry.parameters, score.entry.minutes or None]
@@ -171,7 +173,7 @@ def _row(score: Score, task: Task) -> list[Any]:
 
 def _published(name: str, pair: Sequence[float], task: Task, columns: int) -> list[Any]:
     """A row that cannot be taken for one of ours."""
-    before = {"draws": 2, "best": 4}[task.published.column]
+    before = {"draws": 3, "best": 5}[task.published.column]
     row: list[Any] = [f"published: {name} ({REMEMBERED})", *[None] * before, *pair]
     return row + [None] * (columns - len(row))
 
@@ -233,7 +235,7 @@ def _evaluation(task: Task, scores: Mapping[str, Score], truth: Trajectories, ta
     scored = task.scored(truth)
     pictures = [*forecast_figures(shown, truth.units, scored), coverage_figure(judged.entry.forecast, scored), pit_figure(judged.chances.pit)]
     played = {name: score.entry.forecast for name, score in ordered.items() if name == task.judged or name in SHOWN}
-    scenes = drawn_scenes(played, truth, 5, judged.errors.per_scene["ade_of_mean"])
+    scenes = drawn_scenes(played, truth, 5, judged.errors.per_scene["ade_of_median"])
     return Evaluation(task.title, _summary(task, lost), tables, pictures, [], _provenance(task, scores), scenes)
 
 

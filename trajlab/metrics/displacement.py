@@ -1,4 +1,4 @@
-"""Displacement errors of forecasts: of the draws, of their mean, of the best of K; for each agent and for whole scenes.
+"""Displacement errors of forecasts: of the draws, of their mean and median, of the best of K; for each agent and for whole scenes.
 
 With the distance d_k(n, f) = |draw_k - truth| of draw k, node n and frame f, over the frames at which the truth was seen:
 
@@ -6,6 +6,7 @@ With the distance d_k(n, f) = |draw_k - truth| of draw k, node n and frame f, ov
 |---|---|
 | ``ade``, ``fde`` | mean over draws of the mean over frames of d, and of d at the last frame |
 | ``ade_of_mean``, ``fde_of_mean`` | the same of the mean of the draws, one forecast |
+| ``ade_of_median``, ``fde_of_median`` | the same of their geometric median at each frame, the point forecast that a distance asks for |
 | ``best_ade``, ``best_fde`` | the least of K draws, chosen for each agent (minADE, minFDE) |
 | ``joint_best_ade``, ``joint_best_fde`` | the least of K draws of the scene's mean, one draw for all its agents (minSADE, minSFDE) |
 | ``miss``, ``joint_miss`` | share of agents, or of scenes, whose ``best_fde`` (``joint_best_fde``) is beyond the miss radius |
@@ -26,6 +27,7 @@ from torch import Tensor
 
 from trajlab.catalog import unknown
 from trajlab.metrics.forecasts import aligned, by_agent, by_scene, first_agents, scored
+from trajlab.metrics.geometric_median import geometric_median
 from trajlab.types import Forecast, Trajectories
 
 __all__ = ["Displacement", "DisplacementConfig", "displacement", "displacement_of"]
@@ -141,9 +143,11 @@ def _scores(
     """Scores of agents ``[node]``, and the joint ones ``[scene]``."""
     truth = truth.double()
     far = torch.stack([(draw.double() - truth).norm(dim=-1) for draw in draws])  # one draw at a time: half the memory
-    middle = (draws.mean(0, dtype=torch.float64) - truth).norm(dim=-1)
     ade, fde = by_agent(far, mask), _final(far, mask, config.final)
-    agents = {"ade": ade.mean(0), "fde": fde.mean(0), "ade_of_mean": by_agent(middle, mask), "fde_of_mean": _final(middle, mask, config.final)}
+    agents = {"ade": ade.mean(0), "fde": fde.mean(0)}
+    for name, point in (("mean", draws.mean(0, dtype=torch.float64)), ("median", geometric_median(draws))):
+        off = (point - truth).norm(dim=-1)
+        agents |= {f"ade_of_{name}": by_agent(off, mask), f"fde_of_{name}": _final(off, mask, config.final)}
     joint_ade, joint_fde = by_scene(ade, scene, scenes), by_scene(fde, scene, scenes)
     joint = {f"joint_{k}": v for k, v in _best(joint_ade, joint_fde, best_of, config).items()}
     return agents | _best(ade, fde, best_of, config), joint
