@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
 
+import jaxtyping._import_hook as hook
 import pytest
 from beartype import BeartypeConf, BeartypeHintOverrides, beartype
 from jaxtyping import install_import_hook
@@ -17,10 +19,22 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Every annotated shape in trajlab is checked while tests run; users pay nothing for it.
 # The hook decorates methods one by one, where beartype cannot know what Self is; it is read as Any.
-checker = ModuleType("trajlab_shape_checker")
+# numba compiles bare functions only, so that what is decorated with njit, vectorize or stencil stays as it is.
+checker = ModuleType("trajlab_shape_checker_but_numba")
 checker.check = beartype(conf=BeartypeConf(is_pep484_tower=True, hint_overrides=BeartypeHintOverrides({Self: Any})))  # type: ignore[attr-defined]
 sys.modules[checker.__name__] = checker
-install_import_hook("trajlab", "trajlab_shape_checker.check")
+marked = hook._is_no_type_check
+
+
+def bare(decorator: ast.AST) -> bool:
+    """Whether a function with this decorator is left unchecked."""
+    called = decorator.func if isinstance(decorator, ast.Call) else decorator
+    name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
+    return name in ("njit", "jit", "vectorize", "guvectorize", "stencil", "cfunc") or marked(decorator)
+
+
+hook._is_no_type_check = bare
+install_import_hook("trajlab", f"{checker.__name__}.check")
 
 REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable
 from typing import Any
@@ -44,7 +45,7 @@ def only(driver: Any, *types: Any) -> Any:
 def _jitted(function: Callable[..., Any]) -> Any:
     import numba as nb
 
-    return function if hasattr(function, "py_func") else nb.njit(function)
+    return function if hasattr(function, "py_func") else nb.njit(inspect.unwrap(function))
 
 
 def _built(make: Callable[[], Any], what: str) -> Any:
