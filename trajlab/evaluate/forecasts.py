@@ -11,6 +11,7 @@ from torch import Tensor
 
 from trajlab.evaluate.drawn import drawn_scenes
 from trajlab.evaluate.forecast_figures import Scored, coverage_figure, forecast_figures, named, pit_figure, spread_figure
+from trajlab.evaluate.molecule_draws import molecule_tables
 from trajlab.evaluate.results import Evaluation, Table
 from trajlab.metrics.displacement import DisplacementConfig, displacement
 from trajlab.metrics.forecasts import aligned
@@ -58,6 +59,7 @@ def judge_forecast(
     scored = {who: Scored(one, displacement(*aligned(one, truth, "skip"), _config(one, config))) for who, one in runs.items()}
     chances = {who: probabilistic(one, truth, LEVELS, stopped="skip") for who, one in runs.items()}
     tables = [_errors(scored, chances, str(units.length)), *_paired(scored, chances, truth), *_calibration(runs, chances)]
+    tables += molecule_tables(runs, truth)
     pictures = forecast_figures(scored, units, truth)
     if forecast.n_draws > 1:
         pictures += [coverage_figure(forecast, truth), pit_figure(chances[name].pit)]

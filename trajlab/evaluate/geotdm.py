@@ -19,6 +19,7 @@ from trajlab.evaluate.drawn import drawn_scenes
 from trajlab.evaluate.forecast_figures import Scored, coverage_figure, forecast_figures, pit_figure
 from trajlab.evaluate.geotdm_contenders import Entry, Samplers, contend, samplers
 from trajlab.evaluate.geotdm_task import Task
+from trajlab.evaluate.molecule_draws import molecule_tables, potential_of
 from trajlab.evaluate.results import Evaluation, Table
 from trajlab.metrics.collisions import collisions
 from trajlab.metrics.displacement import DisplacementConfig, displacement_of
@@ -121,6 +122,8 @@ def assess(task: Task, folder: Path, data: Path | None, limits: Limits | None = 
     pairs = judged_against(scores, task.judged, run, limits.level)
     tables = [errors_table(task, scores, truth), paired_table(task.judged, pairs, int(run.unique().numel()), limits.level)]
     lost = [_not_better(task.judged, other, what, found) for (other, what), found in pairs.items() if not found.beats]
+    tables += molecule_tables({name: scores[name].entry.forecast for name in scores if scores[name].entry.forecast.n_draws > 1}, truth,
+                              potential_of(task, data))
     sampled = samplers(task, folder, data)
     found: dict[str, Any] = {"scores": {name: score.numbers() for name, score in scores.items()},
                              "pairs": {f"{other}: {what}": vars(p) for (other, what), p in pairs.items()}}
