@@ -5,9 +5,10 @@ The front door is light: names are looked up when they are first used, so ``impo
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
-from trajlab.catalog import FRONT_DOOR
+from trajlab.catalog import FRONT_DOOR, ROOMS
 from trajlab.catalog import load as _load
 
 __version__ = "0.1.0"
@@ -15,6 +16,8 @@ __all__ = [*FRONT_DOOR, "__version__"]
 
 
 def __getattr__(name: str) -> Any:
+    if f"trajlab.{name}" in ROOMS.values():
+        return import_module(f"trajlab.{name}")
     if name not in FRONT_DOOR:
         from trajlab.catalog import unknown
 

@@ -36,6 +36,7 @@ FRONT_DOOR = {
     "finite_differences": "trajlab.data.velocities:finite_differences",
     # data sets and generators
     "nbody": "trajlab.sources.nbody:nbody",
+    "chaos": "trajlab.sources.chaos:chaos",
     "eth_ucy": "trajlab.sources.pedestrians:eth_ucy",
     "molecule_windows": "trajlab.sources.windows_md:molecule_windows",
     # methods
@@ -54,6 +55,9 @@ FRONT_DOOR = {
     "Denoiser": "trajlab.paths.denoiser:Denoiser",
     "Edm": "trajlab.paths.denoiser:Edm",
     "Grid": "trajlab.samplers.grids:Grid",
+    # equations
+    "VectorField": "trajlab.dynamics.fields:VectorField",
+    "solve_ode": "trajlab.dynamics.ode:solve",
     # thermostats
     "NVE": "trajlab.dynamics.thermostats:NVE",
     "Langevin": "trajlab.dynamics.thermostats:Langevin",

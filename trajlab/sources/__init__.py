@@ -1,4 +1,7 @@
-"""Data sets and generators: reference molecular dynamics, N-body systems and pedestrians, each by name, each file with a card."""
+"""Data sets and generators: reference molecular dynamics, N-body systems, pedestrians and chaotic systems, each by name."""
+
+from importlib import import_module
+from typing import Any
 
 TABLE: dict[str, str] = {
     "aspirin": "trajlab.sources.molecules:ASPIRIN",
@@ -32,3 +35,20 @@ NBODY: dict[str, str] = {
 
 #: Recorded data: a function (folder, name of the part) -> training, validation and test trajectories.
 DATA_SETS: dict[str, str] = {"eth_ucy": "trajlab.sources.pedestrians:eth_ucy"}
+
+#: Reference flows: a function (parameters) -> `trajlab.dynamics.flow_fields.Flow`.
+FLOWS: dict[str, str] = {
+    "linear_saddle": "trajlab.sources.flows:linear_saddle",
+    "double_gyre": "trajlab.sources.flows:double_gyre",
+    "bickley_jet": "trajlab.sources.flows:bickley_jet",
+    "taylor_green": "trajlab.sources.flows:taylor_green",
+    "abc_flow": "trajlab.sources.flows:abc_flow",
+    "duffing": "trajlab.sources.flows:duffing",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """``trajlab.sources.chaos("Lorenz")`` without an import of its own: the module `trajlab.sources.chaos` can be called."""
+    if name == "chaos":
+        return import_module("trajlab.sources.chaos")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
