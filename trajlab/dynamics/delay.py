@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -78,7 +78,7 @@ class DelayField:
     def __call__(self, t: float, x: Any, delayed: Any) -> Any:
         """Rates ``[dim]`` or ``[batch dim]`` at states of that shape and delayed states ``[delay ... dim]``, numpy."""
         function = getattr(self.function, "py_func", self.function)
-        past = np.moveaxis(delayed, -1, 1)
+        past = np.moveaxis(delayed, -1, 1)  # [delay dim batch]
         rates = function(t, x.T, past[0] if np.ndim(self.delay) == 0 else past, self.p)
         if isinstance(rates, np.ndarray):
             return rates.T
@@ -119,7 +119,14 @@ def solve_delay(field: DelayField, history: Any, times: Sequence[float] | np.nda
     if not (rtol > 0 and atol > 0 and (step is None or step > 0)):
         raise ValueError(f"rtol={rtol!r}, atol={atol!r} and step={step!r}; positive numbers were wanted")
     given = pieces(field, history, grid[0])
-    solution = _compiled(field, given, grid, np.array([rtol, atol, step or 0.0, float(most), grid[-1]]), workers)
+    if field.rhs is None:
+        from trajlab.dynamics.delay_lockstep import solve_delay_arrays
+        from trajlab.dynamics.lockstep import Control
+
+        stops = field.breaks(grid[0], grid[-1]).tolist()
+        solution = solve_delay_arrays(field, given, grid, Control(rtol, atol, most, stops, float(field.delays.min()), step or 0.0))
+    else:
+        solution = _compiled(field, given, grid, np.array([rtol, atol, step or 0.0, float(most), grid[-1]]), workers)
     if failed == "raise" and not solution.complete:
         raise ValueError(solution.failures(field.name) + ". Loosen the tolerances, start elsewhere, or pass failed='keep' to get what there is")
     return solution

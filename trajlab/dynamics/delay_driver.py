@@ -2,7 +2,7 @@
 
 The past is a list of pieces, each a polynomial of degree 7 in the form of DOP853's interpolant; a history that was given is in the same form. Steps
 are no longer than the shortest delay, so that a step never needs itself, and end where derivatives jump: at the start, and at sums of delays
-after it, where one more derivative is continuous each time. Source: Bellen & Zennaro, Numerical Methods for Delay Differential Equations (2003), 3 and 4.
+after it, where one more derivative is continuous each time. Source: Bellen & Zennaro, Numerical Methods for Delay Differential Equations (2003).
 """
 
 from __future__ import annotations
@@ -13,8 +13,25 @@ import numba as nb
 import numpy as np
 
 from trajlab.dynamics.compiled import only
-from trajlab.dynamics.dop853 import (_A, _C, _D, DIVERGED, DONE, EXPONENT, EXTRA, GROW, NOT_FINITE, SAFETY, SHRINK, STAGES, TOO_MANY_STEPS,
-                                     TOO_SMALL, _at, _error, _far)
+from trajlab.dynamics.dop853 import (
+    _A,
+    _C,
+    _D,
+    DIVERGED,
+    DONE,
+    EXPONENT,
+    EXTRA,
+    GROW,
+    NOT_FINITE,
+    SAFETY,
+    SHRINK,
+    STAGES,
+    TOO_MANY_STEPS,
+    TOO_SMALL,
+    _at,
+    _error,
+    _far,
+)
 
 __all__ = ["DELAYED", "FULL", "Past", "march", "march_driver"]
 

@@ -53,8 +53,8 @@ def pieces(field: DelayField, history: Any, start: float) -> History:
     given = np.asarray(history, dtype=np.float64)
     given = given[None] if given.ndim == 1 else given
     if given.ndim not in (2, 3) or given.shape[-1] != field.dim or not given.size:
-        raise ValueError(f"{field.name}: a history of shape {np.shape(history)}; [batch {field.dim}] (constant), [batch sample {field.dim}] or a function "
-                         "of time was wanted")
+        raise ValueError(f"{field.name}: a history of shape {np.shape(history)}; [batch {field.dim}] (constant), [batch sample {field.dim}] or a "
+                         "function of time was wanted")
     _finite(field, given)
     if given.ndim == 2:
         base, size = given[:, None], np.array([field.longest])
