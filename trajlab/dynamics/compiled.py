@@ -157,11 +157,10 @@ def _differences(function: Callable[..., Any], dim: int) -> Any:
     def differences(t, x, v, p, out):  # type: ignore[no-untyped-def]
         up, down = np.empty(dim), np.empty(dim)
         for k in range(v.shape[0]):
-            size, length = 1.0, 1e-300
-            for i in range(dim):
-                size = max(size, abs(x[i]))
-                length = max(length, abs(v[k, i]))
-            h = EPSILON * size / length
+            ratio = 1e-300
+            for i in range(dim):  # each component moves in proportion to itself: a phase that has grown large must not coarsen the others
+                ratio = max(ratio, abs(v[k, i]) / max(1.0, abs(x[i])))
+            h = EPSILON / ratio
             for i in range(dim):
                 up[i] = x[i] + h * v[k, i]
                 down[i] = x[i] - h * v[k, i]
