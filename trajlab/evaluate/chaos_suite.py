@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from trajlab.catalog import unknown
+from trajlab.evaluate.chaos_names import SCORES
 
 __all__ = ["ChaosSuite", "Protocol", "shipped"]
 
 PLANS = ("quick", "full")
 CLOCKS = ("period", "lyapunov")
+JUDGING = [name for name, score in SCORES.items() if score.worst is not None and "lyapunov" not in name]
 
 
 @dataclass(frozen=True)
@@ -63,10 +65,11 @@ class ChaosSuite:
         starts: series of each system.
         seed: of starts and noise.
         rtol: tolerance of the truth, relative and absolute.
+        transient: periods before the first point: starts are far from each other after it.
         draws: of forecasters that draw.
         bar: the cheap forecasters to be beaten.
         judged: the forecaster that the claim is made for.
-        claim: the score of the claim; lower is better but for valid times.
+        claim: the score of the claim, one that failed forecasts have too.
         also: a second score that is told beside it.
         level: of the paired bootstrap intervals over systems.
         title: for the report.
@@ -82,11 +85,12 @@ class ChaosSuite:
     starts: int = 4
     seed: int = 20
     rtol: float = 1e-10
+    transient: float = 50.0
     draws: int = 8
     bar: tuple[str, ...] = ("nvar", "esn", "parrot")
     judged: str = "portfolio"
     claim: str = "smape"
-    also: str = "vpt"
+    also: str = "vpt30"
     level: float = 0.95
     title: str = "Forecasting chaotic systems"
     plan: str = field(default="", repr=False)
@@ -97,6 +101,9 @@ class ChaosSuite:
                              "between 0 and 1 and a positive tolerance were wanted")
         if not self.noise or any(not (math.isfinite(n) and n >= 0) for n in self.noise):
             raise ValueError(f"noise={self.noise}; one or more standard deviations from 0 were wanted, over those of the channels")
+        for name in (self.claim, self.also):
+            if name not in JUDGING:
+                raise ValueError(unknown("score that every forecast has", name, JUDGING))
         if self.judged in self.bar:
             raise ValueError(f"{self.judged!r} is of the bar {', '.join(self.bar)} and cannot be judged against it; choose another --judged")
 
