@@ -7,4 +7,7 @@ TABLE: dict[str, str] = {
     "geometric_prior": "trajlab.nets.geometric_prior:GeometricPrior",
     "frame_channels": "trajlab.nets.frame_channels:FrameChannels",
     "diffusion_transformer": "trajlab.nets.diffusion_transformer:DiffusionTransformer",
+    "gru": "trajlab.nets.gru:GRUSequence",
+    "causal_transformer": "trajlab.nets.causal_transformer:CausalTransformer",
+    "state_space": "trajlab.nets.state_space:StateSpace",
 }
