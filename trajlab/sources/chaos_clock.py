@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trajlab.sources.chaos_recipe import Recipe
+from trajlab.sources.lyapunov_table import LyapunovRecord
+from trajlab.sources.lyapunov_table import tabulated as _tabulated
 
 if TYPE_CHECKING:
     from trajlab.sources.chaos_system import ChaoticSystem
@@ -10,31 +16,38 @@ if TYPE_CHECKING:
 __all__ = ["tabulated", "unit"]
 
 
-def tabulated(system: ChaoticSystem) -> Any:
-    """The record of a catalogued system in trajlab's table of Lyapunov exponents, or None."""
-    if not system.dysts or _altered(system):
+def tabulated(system: ChaoticSystem) -> LyapunovRecord | None:
+    """The record of a catalogued system in trajlab's table of Lyapunov exponents; None where there is none, or parameters were changed."""
+    if not system.dysts or altered(system):
         return None
-    from trajlab.sources import lyapunov_table
-
     try:
-        return lyapunov_table.tabulated(system.name)
-    except ValueError:
+        return _tabulated(system.name)
+    except (ValueError, FileNotFoundError):
         return None
 
 
-def _altered(system: ChaoticSystem) -> bool:
-    import numpy as np
-
+def altered(system: ChaoticSystem) -> list[str]:
+    """Parameters that are not the tabulated ones."""
     table = system.dysts["parameters"]
-    return any(not np.array_equal(np.asarray(table[k], dtype=float), v) for k, v in system.parameters.items())
+    return [k for k, v in system.parameters.items() if not np.array_equal(np.asarray(table[k], dtype=float), v)]
 
 
-def unit(system: ChaoticSystem, clock: str) -> float:
+def unit(system: ChaoticSystem, recipe: Recipe) -> float:
     """The period, or 1 / largest Lyapunov exponent of trajlab's own table.
 
     Raises:
-        ValueError: ``clock="lyapunov"`` where there is no exponent or it is not positive beyond its error.
+        ValueError: ``clock="lyapunov"`` where there is no exponent or the tabulated orbit is not chaotic, and for maps, whose clock are their steps.
     """
-    if clock == "period":
+    if recipe.clock == "period":
         return system.period
-    raise ValueError(f"{system.name}: no table of Lyapunov exponents")
+    if system.kind == "map":
+        raise ValueError(f"{system.name} is a map: its clock are its steps; leave clock='period', under which each point is one step")
+    found = system.lyapunov
+    if found is None:
+        why = f"with {', '.join(altered(system))} changed" if system.dysts and altered(system) else "in data/lyapunov.json"
+        raise ValueError(f"{system.name}: there is no Lyapunov exponent {why}; compute one by trajlab.dynamics.lyapunov and pass "
+                         "per_period = points * exponent * period, or use clock='period'")
+    if not found.chaotic:
+        raise ValueError(f"{system.name}: the tabulated orbit is not chaotic (largest exponent {found.largest:.3g}), so there is no Lyapunov "
+                         "time; use clock='period'")
+    return found.lyapunov_time

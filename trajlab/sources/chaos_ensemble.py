@@ -7,89 +7,62 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from trajlab.dynamics.ode import REASONS, Solution, solve
+from trajlab.dynamics.ode import solve
+from trajlab.sources import chaos_discrete
 from trajlab.sources.chaos_names import EXPLICIT_TIME
 from trajlab.sources.chaos_recipe import Recipe
+from trajlab.sources.chaos_starts import NOISE, PHASE, Lost, rng, starts
 from trajlab.types import Trajectories
 
 if TYPE_CHECKING:
     from trajlab.sources.chaos_system import ChaoticSystem
 
-__all__ = ["ensemble", "starts"]
+__all__ = ["ensemble"]
 
-NEAR = 1e-3  #: relative distance of the starts from the tabulated one
 PHASES = 64  #: number of lengths that a transient can have
-START, PHASE, NOISE = 0, 1, 2  #: what random numbers are for
-
-
-def _rng(seed: int, row: int, use: int) -> np.random.Generator:
-    """Random numbers of one row, whatever the others."""
-    return np.random.default_rng((seed, row, use))
-
-
-def starts(system: ChaoticSystem, n: int, seed: int) -> np.ndarray:
-    """``[n dim]`` states about the tabulated one."""
-    return np.stack([system.start * (1.0 + NEAR * _rng(seed, i, START).standard_normal(system.start.shape)) for i in range(n)])
 
 
 def ensemble(system: ChaoticSystem, recipe: Recipe) -> Trajectories:
     """See `ChaoticSystem.trajectories`."""
     from trajlab.sources.chaos_clock import unit
 
-    step = unit(system, recipe.clock) / recipe.per_period
-    times = step * np.arange(recipe.points)
-    if system.kind == "ode":
-        x = _flow(system, recipe, times)
+    times = unit(system, recipe) / recipe.per_period * np.arange(recipe.points)
+    if system.kind == "map":
+        x, times = chaos_discrete.maps(system, recipe, times)
     else:
-        from trajlab.sources import chaos_discrete
-
-        x, times = chaos_discrete.ensemble(system, recipe, times)
-    clean = x if recipe.raw or system.kind != "ode" or not system.dysts else _bounded(system, x)
-    return _packed(system, recipe, times, clean)
+        x = _flow(system, recipe, times) if system.kind == "ode" else chaos_discrete.delays(system, recipe, times)
+    bound = system.kind == "ode" and bool(system.dysts) and not recipe.raw
+    return _packed(system, recipe, times, _bounded(system, x) if bound else x)
 
 
 def _flow(system: ChaoticSystem, recipe: Recipe, times: np.ndarray) -> np.ndarray:
-    x0, ages = starts(system, recipe.n, recipe.seed), np.zeros(recipe.n)
+    x0, ages = starts(system.start, recipe.n, recipe.seed), np.zeros(recipe.n)
     if recipe.transient:
         x0, ages = _aged(system, recipe, x0)
-    alive = np.isfinite(x0).all(1)
     out = np.full((recipe.n, len(times), system.dim), np.nan)
-    out[alive] = _solved(system, recipe, x0[alive], times, ages[alive], np.flatnonzero(alive), "")
+    for part in _parts(system, np.flatnonzero(np.isfinite(x0).all(1))):
+        later = ages[part[0]] if system.name in EXPLICIT_TIME else 0.0
+        told = solve(system.field, x0[part], times + later, rtol=recipe.rtol, atol=recipe.atol, failed="keep")
+        out[part] = told.x
+        Lost.check(system.name, recipe, told, told.x, np.full(len(part), later), part)
     return out
+
+
+def _parts(system: ChaoticSystem, rows: np.ndarray) -> list[np.ndarray]:
+    """Rows that can share a clock: all of them, but for a law that depends on the time itself."""
+    if system.name in EXPLICIT_TIME:
+        return [np.array([i]) for i in rows]
+    return [rows] if len(rows) else []
 
 
 def _aged(system: ChaoticSystem, recipe: Recipe, x0: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Each row after its own transient, whose length is one of `PHASES`; NaN where it did not come so far."""
     lengths = system.period * recipe.transient * (1.0 + np.arange(PHASES) / PHASES)
-    which = np.array([_rng(recipe.seed, i, PHASE).integers(PHASES) for i in range(len(x0))])
-    grid = np.concatenate([[0.0], lengths[: which.max() + 1]])
-    told = solve(system.field, x0, grid, rtol=recipe.rtol, atol=recipe.atol, failed="keep")
+    which = np.array([rng(recipe.seed, i, PHASE).integers(PHASES) for i in range(len(x0))])
+    told = solve(system.field, x0, np.concatenate([[0.0], lengths]), rtol=recipe.rtol, atol=recipe.atol, failed="keep")
     aged = told.x[np.arange(len(x0)), 1 + which]
-    lost = np.flatnonzero(~np.isfinite(aged).all(1))
-    if len(lost) and recipe.failed == "raise":
-        raise ValueError(_failure(system, told, lost, lost, "during the transient "))
+    Lost.check(system.name, recipe, told, aged[:, None], lengths[which], np.arange(len(x0)))
     return aged, lengths[which]
-
-
-def _solved(system: ChaoticSystem, recipe: Recipe, x0: np.ndarray, times: np.ndarray, ages: np.ndarray, rows: np.ndarray, when: str) -> np.ndarray:
-    if not len(x0):
-        return np.empty((0, len(times), system.dim))
-    settings: dict[str, Any] = {"rtol": recipe.rtol, "atol": recipe.atol, "failed": "keep"}
-    parts = [slice(None)] if system.name not in EXPLICIT_TIME else [slice(i, i + 1) for i in range(len(x0))]
-    found = []
-    for part in parts:
-        told = solve(system.field, x0[part], times + (ages[part][0] if system.name in EXPLICIT_TIME else 0.0), **settings)
-        if recipe.failed == "raise" and not told.complete:
-            raise ValueError(_failure(system, told, np.flatnonzero(told.status), rows[part], when))
-        found.append(told.x)
-    return np.concatenate(found)
-
-
-def _failure(system: ChaoticSystem, told: Solution, lost: np.ndarray, rows: np.ndarray, when: str) -> str:
-    some = "; ".join(f"row {rows[k] if len(rows) == len(told.status) else rows[j]} at t = {told.reached[k]:.6g}: {REASONS[told.status[k]]}"
-                     for j, k in enumerate(lost[:3]))
-    return (f"{system.name}: {len(lost)} of {len(told.status)} trajectories could not be continued {when}({some}). Start elsewhere, change the "
-            "tolerances, or pass failed='mask' to have them unobserved from there")
 
 
 def _bounded(system: ChaoticSystem, x: np.ndarray) -> np.ndarray:
@@ -103,7 +76,7 @@ def _noisy(clean: np.ndarray, recipe: Recipe) -> np.ndarray:
     for i, row in enumerate(x):
         seen = np.isfinite(row).all(1)
         if seen.any():
-            row += recipe.noise * row[seen].std(0) * _rng(recipe.seed, i, NOISE).standard_normal(row.shape)
+            row += recipe.noise * row[seen].std(0) * rng(recipe.seed, i, NOISE).standard_normal(row.shape)
     return x
 
 

@@ -31,6 +31,7 @@ class Recipe:
         raw: leave angles and phases as they were integrated instead of mapping them to bounded coordinates.
         stochastic: strength of additive noise in the equation itself, as a fraction of each coordinate's standard deviation a square root of
             period; 0 for the deterministic system.
+        embedding: coordinates of a delay system: its state at so many even distances from now to one delay ago.
 
     Raises:
         ValueError: a number is out of range, or the name of a clock or treatment is unknown.
@@ -48,9 +49,10 @@ class Recipe:
     failed: str = "raise"
     raw: bool = False
     stochastic: float = 0.0
+    embedding: int = 1
 
     def __post_init__(self) -> None:
-        for name, least in (("n", 1), ("points", 1), ("transient", 0), ("noise", 0), ("seed", 0), ("stochastic", 0)):
+        for name, least in (("n", 1), ("points", 1), ("transient", 0), ("noise", 0), ("seed", 0), ("stochastic", 0), ("embedding", 1)):
             if not least <= getattr(self, name) < float("inf"):
                 raise ValueError(f"{name}={getattr(self, name)!r}; at least {least} was wanted")
         for name in ("per_period", "rtol", "atol"):

@@ -95,16 +95,23 @@ def by_name(name: str, start: Any = None, **changed: Any) -> ChaoticSystem:
 
     kind = kind_of(name)
     record, arrays = chaos_dysts.record(name, kind), _changed(name, chaos_dysts.parameters(name, kind), changed)
-    x0 = np.asarray(record["initial_conditions"], dtype=np.float64)
+    x0 = np.asarray(record["initial_conditions"], dtype=np.float64)[: 1 if kind == "delay" else None]
+    x0 = x0 if start is None else _shaped(name, start, len(x0))
+    period = float(record.get("period", 1.0))
+    return ChaoticSystem(name, kind, len(x0), arrays, x0, period, _equation(name, kind, arrays, record), record.get("dt"), record)
+
+
+def _equation(name: str, kind: str, arrays: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> Any:
+    from trajlab.sources import chaos_dysts
+
+    dim = len(record["initial_conditions"])
     if kind != "ode":
         from trajlab.sources import chaos_discrete
 
-        return chaos_discrete.system(name, kind, record, arrays, x0 if start is None else start)
-    x0 = x0 if start is None else _shaped(name, start, len(x0))
+        return chaos_discrete.map_of(name, arrays, dim) if kind == "map" else chaos_discrete.delay_field(name, arrays, record["period"])
     flat = np.concatenate([v.reshape(-1) for v in arrays.values()]) if arrays else np.zeros(0)
     names = tuple(k if not v.ndim else f"{k}[{i}]" for k, v in arrays.items() for i in range(v.size))
-    equation = SystemField(chaos_dysts.rates(name, arrays, len(x0)), len(x0), flat, names, name, None, record["period"], record=record)
-    return ChaoticSystem(name, kind, len(x0), arrays, x0, float(record["period"]), equation, record["dt"], record)
+    return SystemField(chaos_dysts.rates(name, arrays, dim), dim, flat, names, name, None, record["period"], record=record)
 
 
 @dataclass(frozen=True, eq=False)
