@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 from scipy.ndimage import gaussian_filter1d
-from scipy.special import logsumexp
 
 from trajlab.metrics.chaotic import _pair
 
 __all__ = ["attractor_kl", "hellinger", "spectrum"]
 
-CHUNK = 2_000_000  #: distances at once
+CHUNK = 500_000  #: distances at once
 
 
 def spectrum(x: Float[np.ndarray, "... time dim"], smoothing: float = 2.0) -> Float[np.ndarray, "... frequency dim"]:
@@ -87,6 +86,10 @@ def _log_density(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
     size = max(1, CHUNK // len(centres))
     squares, found = (centres**2).sum(1), []
     for some in (points[i : i + size] for i in range(0, len(points), size)):
-        distance = (some**2).sum(1)[:, None] + squares - 2.0 * some @ centres.T
-        found.append(logsumexp(-0.5 * np.maximum(distance, 0.0), axis=1))
+        power = some @ centres.T
+        power -= 0.5 * squares
+        power -= 0.5 * (some**2).sum(1)[:, None]
+        top = power.max(1)
+        power -= top[:, None]
+        found.append(top + np.log(np.exp(power, out=power).sum(1)))
     return np.concatenate(found) - np.log(len(centres))

@@ -22,7 +22,7 @@ class Exponent:
 
     Attributes:
         value: in inverse units of the spacing's time; NaN where the distance saturates at once (noise, or frames too far apart).
-        error: standard error from parts of the series, and half the change between the two halves of the range, in quadrature.
+        error: standard error from parts of the series, and half the scatter of the local slopes within the range, in quadrature.
         first, last: steps between which the line was fitted.
         curve: mean logarithm of the distance, ``[step]``, distances in units of the largest standard deviation.
     """
@@ -59,8 +59,9 @@ def largest_exponent(
 ) -> Exponent:
     """Slope of the mean logarithm of the distance between each state and what was its nearest neighbour.
 
-    The line is fitted from where neighbours have turned into the unstable direction (an eighth of the range) to where the mean is a factor of e^1.5
-    below the distance of unrelated states. Regular motion gives 0 within its error; noise has no exponent and gives NaN.
+    The line is fitted where the curve is straightest, before it comes within a factor of e^1.5 of the distance of unrelated states. Regular
+    motion gives 0 within its error; noise has no exponent and gives NaN. Of a thousand frames of a flow the value is up to twice too large,
+    because the nearest neighbours are not near: compare such values of two series of equal length, and do not quote them.
 
     Args:
         x: states; of a single channel make some by `trajlab.metrics.chaotic_dimension.delay_vectors`.
@@ -107,12 +108,26 @@ def _unrelated(z: np.ndarray) -> float:
 def _fitted(growth: np.ndarray, unrelated: float, spacing: float) -> Exponent:
     curve = growth.mean(0)
     high = np.flatnonzero(curve >= unrelated - SATURATION)
-    last = int(high[0]) if len(high) else len(curve) - 1
-    first = last // 8
-    if last - first < 3:
-        return Exponent(np.nan, np.inf, first, last, curve)
-    time, middle = np.arange(len(curve)) * spacing, (first + last) // 2
-    slope = lambda y, a, b: float(np.polyfit(time[a : b + 1], y[a : b + 1], 1)[0])  # noqa: E731
-    parts = np.array([slope(block, first, last) for block in growth])
-    halves = (slope(curve, first, middle) - slope(curve, middle, last)) / 2 if middle - first > 1 and last - middle > 1 else 0.0
-    return Exponent(slope(curve, first, last), float(np.hypot(parts.std(ddof=1) / np.sqrt(BLOCKS), halves)), first, last, curve)
+    end = int(high[0]) if len(high) else len(curve) - 1
+    if end < 4:
+        return Exponent(np.nan, np.inf, 0, end, curve)
+    first, last, scatter = _straightest(curve[: end + 1])
+    slope = lambda y: float(np.polyfit(np.arange(last + 1 - first) * spacing, y[first : last + 1], 1)[0])  # noqa: E731
+    parts = np.array([slope(block) for block in growth])
+    return Exponent(slope(curve), float(np.hypot(parts.std(ddof=1) / np.sqrt(BLOCKS), scatter / spacing)), first, last, curve)
+
+
+def _straightest(curve: np.ndarray) -> tuple[int, int, float]:
+    """Ends of the range, of at least 0.4 of the curve, whose local slopes scatter least for its width; and half that scatter, per step."""
+    count = len(curve)
+    span = max(1, count // 10)
+    local = (curve[span:] - curve[:-span]) / span
+    rise = max(float(np.abs(curve[-1] - curve[0])) / count, 1e-9)
+    least = max(3, int(0.4 * count))
+    best = (np.inf, 0, count - 1)
+    for first in range(0, count - least, max(1, count // 20)):
+        for last in range(first + least, count, max(1, count // 20)):
+            inside = local[first : max(first + 1, last - span + 1)]
+            best = min(best, ((inside.std() + 0.05 * rise) / (last - first), first, last))
+    _, first, last = best
+    return first, last, float(local[first : max(first + 1, last - span + 1)].std()) / 2

@@ -119,6 +119,22 @@ def _free_run(state, last, net, leak, weights, limit, out):  # type: ignore[no-u
         _renew(x, z, net, leak, new)
 
 
+class Drive:
+    """A reservoir that is shown series; it keeps the states along the last one, which several readouts share."""
+
+    def __init__(self, config: EsnConfig, dim: int) -> None:
+        source, weight, inputs, bias = reservoir(config.units, config.density, dim, config.seed)
+        self.net = source, config.radius * weight, config.input_scale * inputs, config.bias * bias
+        self.leak, self.seen, self.known = config.leak, np.empty((0, dim)), np.empty((0, config.units))
+
+    def states(self, z: Float[np.ndarray, "time dim"]) -> Float[np.ndarray, "time unit"]:
+        """States along a series, starting at rest."""
+        if not np.array_equal(z, self.seen):
+            self.seen, self.known = z.copy(), np.empty((len(z), self.known.shape[1]))
+            _driven(z, self.net, self.leak, self.known)
+        return self.known
+
+
 class Esn(LocalForecaster):
     """An echo state network with fixed settings."""
 
@@ -132,33 +148,21 @@ class Esn(LocalForecaster):
     def design_key(self) -> Any:
         return replace(self.config, ridge=0.0)
 
-    def net(self, dim: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """The scaled weights of `reservoir`."""
-        c = self.config
-        source, weight, inputs, bias = reservoir(c.units, c.density, dim, c.seed)
-        return source, c.radius * weight, c.input_scale * inputs, c.bias * bias
+    def design(self, z: Float[np.ndarray, "time dim"]) -> tuple[Drive, Gram]:
+        """The reservoir and the normal equations of its readout."""
+        drive, skip = Drive(self.config, z.shape[1]), min(self.config.washout, len(z) // 4)
+        seen, x = z[skip:-1], drive.states(z)[skip:-1]
+        return drive, Gram.of(np.concatenate([np.ones((len(x), 1)), seen, x, x**2], 1), np.diff(z[skip:], axis=0))
 
-    def states(self, z: Float[np.ndarray, "time dim"]) -> Float[np.ndarray, "time unit"]:
-        """States of the reservoir along a series."""
-        states = np.empty((len(z), self.config.units))
-        _driven(z, self.net(z.shape[1]), self.config.leak, states)
-        return states
-
-    def design(self, z: Float[np.ndarray, "time dim"]) -> Gram:
-        """The normal equations of the readout."""
-        skip = min(self.config.washout, len(z) // 4)
-        seen, x = z[skip:-1], self.states(z)[skip:-1]
-        return Gram.of(np.concatenate([np.ones((len(x), 1)), seen, x, x**2], 1), np.diff(z[skip:], axis=0))
-
-    def learned(self, z: Float[np.ndarray, "time dim"], design: Gram | None = None) -> Runner:
-        weights = (design or self.design(z)).weights(self.config.ridge)
-        net = self.net(z.shape[1])
+    def learned(self, z: Float[np.ndarray, "time dim"], design: tuple[Drive, Gram] | None = None) -> Runner:
+        drive, gram = design or self.design(z)
+        weights = gram.weights(self.config.ridge)
 
         def run(z: np.ndarray, origins: Sequence[int], steps: Sequence[int]) -> list[np.ndarray]:
-            states = self.states(z[: max(origins)])
+            states = drive.states(z[: max(origins)])
             runs = [np.empty((n, z.shape[1])) for n in steps]
             for origin, out in zip(origins, runs):
-                _free_run(states[origin - 1], z[origin - 1], net, self.config.leak, weights, LIMIT, out)
+                _free_run(states[origin - 1], z[origin - 1], drive.net, drive.leak, weights, LIMIT, out)
             return runs
 
         return run
