@@ -19,7 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Every annotated shape in trajlab is checked while tests run; users pay nothing for it.
 # The hook decorates methods one by one, where beartype cannot know what Self is; it is read as Any.
-# numba compiles bare functions only, so that what is decorated with njit, vectorize or stencil stays as it is.
+# numba compiles bare functions only, so that what is decorated with njit, vectorize and the like stays as it is.
 checker = ModuleType("trajlab_shape_checker_but_numba")
 checker.check = beartype(conf=BeartypeConf(is_pep484_tower=True, hint_overrides=BeartypeHintOverrides({Self: Any})))  # type: ignore[attr-defined]
 sys.modules[checker.__name__] = checker
@@ -30,7 +30,7 @@ def bare(decorator: ast.AST) -> bool:
     """Whether a function with this decorator is left unchecked."""
     called = decorator.func if isinstance(decorator, ast.Call) else decorator
     name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
-    return name in ("njit", "jit", "vectorize", "guvectorize", "stencil", "cfunc") or marked(decorator)
+    return name in ("njit", "jit", "vectorize", "guvectorize", "stencil", "cfunc", "register_jitable") or marked(decorator)
 
 
 hook._is_no_type_check = bare

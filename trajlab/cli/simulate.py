@@ -1,4 +1,4 @@
-"""``trajlab simulate md|nbody|windows SYSTEM``: reference trajectories, to train on or to judge against."""
+"""``trajlab simulate md|nbody|windows|chaos SYSTEM``: reference trajectories, to train on or to judge against."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import tyro
 from trajlab import sources
 from trajlab.catalog import unknown
 from trajlab.cli.options import chosen, command, copied, parse, subject
+from trajlab.sources.chaos_names import kind_of
+from trajlab.sources.chaos_recipe import Recipe
 from trajlab.sources.recipes import MDRecipe
 
 MD = """Simulate a system with its reference potential. Settings that are not given are those of its recipe.
@@ -58,6 +60,15 @@ Attributes:
     overwrite: replace what is there.
     quiet: no progress bar.
 """
+CHAOS = """Simulate an ensemble of a chaotic system, one scene a trajectory.
+
+Attributes:
+    system: one of `trajlab list chaos`.
+    out: a .zarr folder or .zarr.zip file.
+    set: parameters other than the tabulated ones, such as rho=30.
+    overwrite: replace what is there.
+    quiet: no progress bar.
+"""
 STORE = [("out", Path, Path("data.zarr")), ("overwrite", bool, False), ("quiet", bool, False)]
 
 
@@ -75,6 +86,9 @@ def options(kind: str = "md") -> type:
     if kind == "nbody":
         own = [system, ("n", int, 3000), ("recipe", str, "published"), ("frames", int, 30), ("bodies", int | None, None), ("seed", int, 0), *STORE]
         return command("Simulate", NBODY.format(systems=", ".join(sources.NBODY)), own)
+    if kind == "chaos":
+        own = [system, ("set", tuple[str, ...], ()), *STORE]
+        return command("Simulate", CHAOS, own, recipe=copied(Recipe))
     own = [system, ("n", int, 500), ("frames", int, 30), ("spacing", float, 5.0), ("temperature", float, 500.0), ("per", int, 1), ("hop", int, 10),
            ("seed", int, 0), folder, *STORE]
     return command("Simulate", WINDOWS.format(systems=", ".join(molecules())), own)
@@ -99,6 +113,9 @@ def _known(kind: str, name: str) -> None:
     if kind == "nbody":
         if name not in sources.NBODY:
             raise ValueError(unknown("N-body system", name, sources.NBODY))
+        return
+    if kind == "chaos":
+        kind_of(name)
         return
     names = [*(sources.TABLE if kind == "md" else molecules()), "xtb"]
     first, _, system = name.partition(":")
@@ -132,5 +149,19 @@ def _windows(given: Any) -> Any:
                             per=given.per, hop=given.hop, quiet=given.quiet)
 
 
+def _chaos(given: Any) -> Any:
+    from trajlab.sources.chaos import chaos
+
+    return chaos(given.system, **dict(map(_parameter, given.set))).trajectories(**vars(given.recipe))
+
+
+def _parameter(text: str) -> tuple[str, Any]:
+    name, _, value = text.partition("=")
+    try:
+        return name, float(value) if "," not in value else [float(v) for v in value.split(",")]
+    except ValueError:
+        raise ValueError(f"--set {text}: name=number was wanted, such as --set rho=30") from None
+
+
 #: what can be simulated
-KINDS = {"md": _md, "nbody": _nbody, "windows": _windows}
+KINDS = {"md": _md, "nbody": _nbody, "windows": _windows, "chaos": _chaos}

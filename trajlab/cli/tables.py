@@ -11,6 +11,8 @@ from typing import Any
 from trajlab import couplings, models, paths, samplers, sources
 from trajlab.catalog import load, unknown
 
+CHAOS = {"ode": "ordinary differential equation", "delay": "delay equation", "map": "map"}
+
 
 def method(name: str) -> str:
     """Where a method is.
@@ -60,15 +62,18 @@ def setting(target: str) -> str:
 
 
 def groups() -> dict[str, dict[str, str]]:
-    """Methods, sources, samplers, paths, couplings and commands, each name with a few words."""
+    """Methods, sources, chaotic systems, samplers, paths, couplings and commands, each name with a few words."""
     from trajlab.cli import TABLE
+    from trajlab.sources.chaos_names import KINDS, names
 
     return {
         "methods": {name: summary(target) for name, target in models.TABLE.items()},
         "sources": {name: setting(target) for name, target in sources.TABLE.items() if name != "xtb"}
         | {"xtb:MOLECULE": "any molecule by name or file, forces from GFN2-xTB"}
         | {name: setting(target) for name, target in sources.NBODY.items()}
-        | {name: summary(target) for name, target in sources.DATA_SETS.items()},
+        | {name: summary(target) for name, target in sources.DATA_SETS.items()}
+        | {"chaos": f"{len(names())} chaotic systems (trajlab list chaos)"},
+        "chaos": {name: CHAOS[kind] for kind in KINDS for name in names(kind)},
         "samplers": {name: summary(target) for name, target in samplers.TABLE.items()},
         "paths": {name: summary(target) for name, target in paths.TABLE.items()},
         "couplings": {name: summary(target) for name, target in couplings.TABLE.items()},
