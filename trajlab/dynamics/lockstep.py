@@ -261,8 +261,8 @@ def _interpolant(slope: Slope, t: float, x: Any, h: float, new: Any, slopes: lis
     return [delta, h * slopes[0] - delta, 2.0 * delta - h * (slopes[STAGES] + slopes[0]), *(h * _combined(_D[k], slopes) for k in range(4))]
 
 
-def at(x: Any, table: Sequence[Any], place: float) -> Any:
-    """The interpolant at a place from 0 to 1 within the step from x."""
+def at(x: Any, table: Any, place: float) -> Any:
+    """The interpolant at a place from 0 to 1 within the step from x; ``table`` holds its seven coefficients."""
     value = 0.0
     for k in range(7):
         value = (value + table[6 - k]) * (place if k % 2 == 0 else 1.0 - place)
