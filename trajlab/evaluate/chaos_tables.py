@@ -30,7 +30,7 @@ def by_system(rows: Any, score: str, average: str = "median") -> Any:
     if average == "median":
         values["value"] = values["value"].fillna(math.inf if SCORES[score].lower else -math.inf)
     with np.errstate(invalid="ignore"):
-        return values.pivot_table(index="system", columns="forecaster", values="value", aggfunc=average, sort=False)
+        return values.pivot_table(index="system", columns="forecaster", values="value", aggfunc=average, sort=False, dropna=False)
 
 
 def typical(rows: Any, score: str) -> dict[str, float]:
