@@ -1,0 +1,95 @@
+"""Bridges between given ends under the linear-noise approximation: their moments, whole paths, and their drift.
+
+With the law from a start x (means m, covariances S, end derivatives G; T the end) and an end y:
+
+    C_s = S_s G_s^T,   mean  mu_s = m_s + C_s S_T^-1 (y - m_T),   covariance  Gamma_s = S_s - C_s S_T^-1 C_s^T
+    drift  u_s(X) = f(m_s) + Df(m_s)(X - m_s) + D G_s^T R_s^-1 [y - m_T - G_s (X - m_s)],   R_s = S_T - G_s S_s G_s^T
+
+Exact for linear processes, where the law is; otherwise as good as the linearisation about the path from the start.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from trajlab.dynamics.linear_noise import LinearNoise
+from trajlab.dynamics.linear_sde import symmetric
+from trajlab.dynamics.references import Reference
+
+__all__ = ["Moments", "bridge_moments", "bridge_paths", "pinned_drift"]
+
+JITTER = 1e-12  #: of the largest variance, added to a covariance before it is factorised
+
+
+class Moments(NamedTuple):
+    """Mean ``[pair dim]`` and covariance ``[pair dim dim]`` of bridges at one grid point."""
+
+    mean: Tensor
+    cov: Tensor
+
+
+def bridge_moments(law: LinearNoise, y: Float[Tensor, "pair dim"], k: int) -> Moments:
+    """Moments at grid point k of the bridges from the starts of ``law`` to ``y``, row by row."""
+    cross = law.S[:, k] @ law.G[:, k].mT
+    gain = torch.linalg.solve(law.S[:, -1], cross.mT).mT
+    mean = law.m[:, k] + apply(gain, y - law.m[:, -1])
+    return Moments(mean, symmetric(law.S[:, k] - gain @ cross.mT).expand(len(y), -1, -1))
+
+
+def bridge_paths(law: LinearNoise, y: Float[Tensor, "pair dim"], generator: torch.Generator) -> Float[Tensor, "pair step_plus_1 dim"]:
+    """One path of each bridge on the grid, ends included (Matheron's rule): an unconditioned path, corrected towards the end,
+
+        X_k = X~_k + S_k G_k^T S_T^-1 (y - X~_T).
+    """
+    pairs, dim = y.shape
+    noise = torch.randn(law.steps, pairs, dim, generator=generator, dtype=y.dtype, device=generator.device).to(y.device)
+    roots = root(law.Q)
+    z = [torch.zeros_like(y)]
+    for k in range(law.steps):
+        z.append(apply(law.P[:, k], z[-1]) + apply(roots[:, k], noise[k]))
+    free = law.m + torch.stack(z, 1)
+    pull = torch.linalg.solve(law.S[:, -1], (y - free[:, -1])[..., None])  # [pair dim 1]
+    gain = law.S @ law.G.mT  # [pair step+1 dim dim]
+    path = free + (gain @ pull[:, None])[..., 0]
+    return torch.cat([path[:, :-1], y[:, None]], 1)  # the end exactly, free of rounding
+
+
+def pinned_drift(reference: Reference, law: LinearNoise, x: Float[Tensor, "pair dim"], y: Float[Tensor, "pair dim"],
+                 k: int) -> Float[Tensor, "pair dim"]:
+    """Drift at grid point k < K of the bridges from the starts of ``law`` to ``y``, at states ``x``.
+
+    Raises:
+        ValueError: k is the last grid point, where the drift is singular.
+    """
+    if not 0 <= k < law.steps:
+        raise ValueError(f"the drift of a bridge at grid point {k} of {law.steps}; it is singular at the end, so 0 to {law.steps - 1} were wanted")
+    m, G = law.m[:, k], law.G[:, k]
+    off = x - m
+    left = symmetric(law.S[:, -1] - G @ law.S[:, k] @ G.mT)
+    miss = y - law.m[:, -1] - apply(G, off)
+    pull = torch.linalg.solve(left, miss[..., None])[..., 0]
+    return reference.drift(m) + apply(reference.jacobian(m), off) + apply(reference.D.to(x) @ G.mT, pull)
+
+
+def apply(matrix: Float[Tensor, "*one dim dim"], vector: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
+    """Matrix times vector, row by row; a first axis of 1 is shared."""
+    return (matrix @ vector[..., None])[..., 0]
+
+
+def root(cov: Float[Tensor, "*batch dim dim"]) -> Float[Tensor, "*batch dim dim"]:
+    """A lower factor of covariances that may be singular but for rounding."""
+    dim = cov.shape[-1]
+    top = cov.diagonal(dim1=-2, dim2=-1).amax(-1)[..., None, None].clamp(min=1e-300)
+    return torch.linalg.cholesky(symmetric(cov) + JITTER * top * torch.eye(dim, dtype=cov.dtype, device=cov.device))
+
+
+def pairs_of(plan: Float[Tensor, "source target"], count: int, generator: torch.Generator) -> tuple[Int[Tensor, "pair"], Int[Tensor, "pair"]]:
+    """Pairs drawn from a plan by systematic sampling: each is drawn its expected number of times, up or down."""
+    mass = plan.flatten().double().cumsum(0)
+    place = (torch.rand((), generator=generator, dtype=torch.float64) + torch.arange(count, dtype=torch.float64)) / count * mass[-1].cpu()
+    index = torch.searchsorted(mass.cpu(), place, right=True).clamp(max=plan.numel() - 1)
+    return (index // plan.shape[1]).to(plan.device), (index % plan.shape[1]).to(plan.device)

@@ -1,0 +1,95 @@
+"""Reference processes dX = f(X) dt + L dW of a bridge: drift, Jacobian and diffusion, for whole populations at once."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from trajlab.dynamics.linear_sde import LinearSDE
+
+__all__ = ["CallableReference", "LinearReference", "Reference"]
+
+
+class Reference(ABC):
+    """A reference process with constant diffusion.
+
+    Attributes:
+        D: diffusion matrix L L^T, length^2/time, ``[dim dim]`` float64.
+    """
+
+    D: Tensor
+
+    @property
+    def dim(self) -> int:
+        return len(self.D)
+
+    @abstractmethod
+    def drift(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
+        """f(x)."""
+
+    @abstractmethod
+    def jacobian(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim dim"]:
+        """Df(x), row i the gradient of f_i."""
+
+    @property
+    def linear(self) -> LinearSDE | None:
+        """The process as a linear one, where it is: then transitions and bridges are exact."""
+        return None
+
+
+@dataclass(frozen=True, eq=False)
+class LinearReference(Reference):
+    """f(x) = A x + b. `LinearReference.brownian(dim, sigma)` has no drift."""
+
+    sde: LinearSDE
+
+    @classmethod
+    def brownian(cls, dim: int, sigma: float) -> LinearReference:
+        """No drift, diffusion sigma^2."""
+        zero = torch.zeros(dim, dim, dtype=torch.float64)
+        return cls(LinearSDE(zero, zero[0], sigma**2 * torch.eye(dim, dtype=torch.float64)))
+
+    @property
+    def D(self) -> Tensor:  # type: ignore[override]
+        return self.sde.D
+
+    @property
+    def linear(self) -> LinearSDE:
+        return self.sde
+
+    def drift(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
+        return x @ self.sde.A.mT + self.sde.b
+
+    def jacobian(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim dim"]:
+        return self.sde.A.expand(*x.shape[:-1], -1, -1)
+
+
+@dataclass(frozen=True, eq=False)
+class CallableReference(Reference):
+    """Any f, with its Jacobian by forward-mode differentiation where it is not given.
+
+    Attributes:
+        function: f(x) for ``[batch dim]``, each row on its own.
+        D: diffusion matrix.
+        derivative: Df(x) for ``[batch dim]``, or None.
+    """
+
+    function: Callable[[Tensor], Tensor]
+    D: Tensor
+    derivative: Callable[[Tensor], Tensor] | None = None
+
+    def drift(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
+        return self.function(x.reshape(-1, x.shape[-1])).reshape(x.shape)
+
+    def jacobian(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim dim"]:
+        flat = x.reshape(-1, x.shape[-1])
+        if self.derivative is not None:
+            found = self.derivative(flat)
+        else:
+            found = torch.func.vmap(torch.func.jacfwd(lambda one: self.function(one[None])[0]))(flat)
+        return found.reshape(*x.shape, x.shape[-1])
