@@ -15,4 +15,5 @@ FORECASTERS: dict[str, str] = {
     "nvar": "trajlab.models.tuning:TunedNvar",
     "nvar_wide": "trajlab.models.tuning:WideNvar",
     "esn": "trajlab.models.tuning:TunedEsn",
+    "identified": "trajlab.models.identified:Identified",
 }
