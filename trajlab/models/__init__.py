@@ -16,4 +16,8 @@ FORECASTERS: dict[str, str] = {
     "nvar_wide": "trajlab.models.tuning:WideNvar",
     "esn": "trajlab.models.tuning:TunedEsn",
     "identified": "trajlab.models.identified:Identified",
+    "gru": "trajlab.models.sequence_forecaster:gru",
+    "transformer": "trajlab.models.sequence_forecaster:transformer",
+    "state_space": "trajlab.models.sequence_forecaster:state_space",
+    "diffusion": "trajlab.models.series_diffusion:SeriesDiffusion",
 }

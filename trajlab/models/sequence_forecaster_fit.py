@@ -52,7 +52,7 @@ class NextAndFreeRun:
 
 
 class Judge:
-    """Mean of min(1, root mean square error) over free runs that start within the tails, in standard deviations: it falls as runs last longer."""
+    """Mean logarithm of the root mean square error of free runs that start within the tails, in standard deviations, kept within 1e-9 and 2."""
 
     def __init__(self, series: list[Tensor], config: SequenceConfig) -> None:
         each = max(1, STARTS // len(series))
@@ -71,7 +71,7 @@ class Judge:
     def __call__(self, module: SequenceModule) -> dict[str, float]:
         dtype = module.readout.weight.dtype
         _, path = module(self.past.to(dtype), self.truth.shape[1])
-        return {"error": float((path - self.truth.to(dtype)).square().mean(-1).sqrt().clamp(max=1).mean())}
+        return {"error": float((path - self.truth.to(dtype)).square().mean(-1).sqrt().clamp(1e-9, 2).log().mean())}
 
 
 def trained(frames: int, config: SequenceConfig) -> int:

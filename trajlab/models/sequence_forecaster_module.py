@@ -10,11 +10,9 @@ from torch import Tensor, nn
 
 from trajlab.catalog import load
 from trajlab.models.sequence_forecaster_config import BACKBONES, SequenceConfig
+from trajlab.models.series_local import LIMIT
 
-__all__ = ["LIMIT", "SequenceModule"]
-
-LIMIT = 20.0  #: a free run that leaves so many standard deviations, in any channel, stands still from there on
-
+__all__ = ["SequenceModule"]
 
 class SequenceModule(nn.Module):
     """x(t+1) = x(t) + pace * W (1, i, h, h^2): i are the present frame and the last increments, h the backbone's features of them and all before.

@@ -10,4 +10,5 @@ TABLE: dict[str, str] = {
     "gru": "trajlab.nets.gru:GRUSequence",
     "causal_transformer": "trajlab.nets.causal_transformer:CausalTransformer",
     "state_space": "trajlab.nets.state_space:StateSpace",
+    "window_perceptron": "trajlab.nets.window_perceptron:WindowPerceptron",
 }
