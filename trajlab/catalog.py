@@ -63,6 +63,15 @@ FRONT_DOOR = {
     "Langevin": "trajlab.dynamics.thermostats:Langevin",
     "CSVR": "trajlab.dynamics.thermostats:CSVR",
     "Ramp": "trajlab.dynamics.thermostats:Ramp",
+    # flows and their barriers
+    "Flow": "trajlab.dynamics.flow_fields:Flow",
+    "SampledVelocity": "trajlab.dynamics.sampled_velocity:SampledVelocity",
+    "flow": "trajlab.sources.flows:flow",
+    "flow_map": "trajlab.dynamics.flow_maps:flow_map",
+    "ftle": "trajlab.dynamics.ftle:ftle",
+    "shrink_lines": "trajlab.dynamics.shrink_lines:shrink_lines",
+    "elliptic_barriers": "trajlab.dynamics.elliptic:elliptic_barriers",
+    "averaged_vorticity": "trajlab.dynamics.active_barriers:averaged_vorticity",
     # judging
     "judge": "trajlab.evaluate.molecular:judge",
     "judge_forecast": "trajlab.evaluate.forecasts:judge_forecast",

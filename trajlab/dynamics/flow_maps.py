@@ -18,7 +18,7 @@ from trajlab.catalog import unknown
 from trajlab.dynamics.fields import VectorField
 from trajlab.dynamics.flow_fields import Flow, joint
 
-__all__ = ["METHODS", "FlowMap", "enough_steps", "flow_map", "points_of"]
+__all__ = ["METHODS", "FlowMap", "enough_steps", "flow_map", "points_of", "span_of"]
 
 METHODS = ("rk4", "dop853")
 PILOTS = 100  #: particles on which the number of steps is found
@@ -81,7 +81,7 @@ def flow_map(flow: VectorField, starts: Any, t0: float = 0.0, duration: float | 
         ValueError: starts of another dimension or not finite, no duration or one of 0, times outside the data, an unknown method, steps below 1.
     """
     axes, points = points_of(flow, starts)
-    duration = _span(flow, t0, duration)
+    duration = span_of(flow, t0, duration)
     if method not in METHODS:
         raise ValueError(unknown("method", method, METHODS))
     if steps is not None and steps < 1:
@@ -179,7 +179,7 @@ def points_of(flow: VectorField, starts: Any) -> tuple[tuple[np.ndarray, ...], n
     return axes, points
 
 
-def _span(flow: VectorField, t0: float, duration: float | None) -> float:
+def span_of(flow: VectorField, t0: float, duration: float | None) -> float:
     """The duration, checked."""
     duration = getattr(flow, "duration", None) if duration is None else duration
     if duration is None:
