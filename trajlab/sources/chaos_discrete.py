@@ -57,13 +57,14 @@ def maps(system: Any, recipe: Recipe, times: np.ndarray) -> tuple[np.ndarray, np
 def delays(system: Any, recipe: Recipe, times: np.ndarray) -> np.ndarray:
     """``[n points embedding]``: the state now and at even distances back to one delay ago. The history is constant."""
     lags = np.linspace(0.0, system.equation.longest, recipe.embedding) if recipe.embedding > 1 else np.zeros(1)
-    grid, place = np.unique(times[:, None] - lags, return_inverse=True)
+    apart = 1e-9 * min(times[-1] / max(len(times) - 1, 1) or np.inf, system.equation.longest)  # times that differ by rounding are one
+    grid, place = np.unique(np.round((times[:, None] - lags) / apart), return_inverse=True)
     place = place.reshape(len(times), -1)
     found = []
     for i, history in enumerate(starts(system.start, recipe.n, recipe.seed)):
         age = system.period * recipe.transient * (1.0 + rng(recipe.seed, i, PHASE).uniform())
         age = max(age, lags[-1])
-        told = _after(system, recipe, history, grid + age)
+        told = _after(system, recipe, history, grid * apart + age)
         x = told.x[:, -len(grid) :][:, place, 0]
         Lost.check(system.name, recipe, told, x, np.array([age]), np.array([i]))
         found.append(x[0])

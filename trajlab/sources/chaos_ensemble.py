@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from trajlab.dynamics.ode import solve
+from trajlab.dynamics.ode import Solution, solve
 from trajlab.sources import chaos_discrete
 from trajlab.sources.chaos_names import EXPLICIT_TIME
 from trajlab.sources.chaos_recipe import Recipe
@@ -26,6 +27,9 @@ def ensemble(system: ChaoticSystem, recipe: Recipe) -> Trajectories:
     """See `ChaoticSystem.trajectories`."""
     from trajlab.sources.chaos_clock import unit
 
+    if recipe.stochastic and (system.kind != "ode" or not system.dysts):
+        raise ValueError(f"{system.name}: stochastic={recipe.stochastic:g} is for catalogued differential equations, whose deviations are known; call "
+                         "trajlab.dynamics.sde.solve_sde with a noise of your own")
     times = unit(system, recipe) / recipe.per_period * np.arange(recipe.points)
     if system.kind == "map":
         x, times = chaos_discrete.maps(system, recipe, times)
@@ -42,10 +46,22 @@ def _flow(system: ChaoticSystem, recipe: Recipe, times: np.ndarray) -> np.ndarra
     out = np.full((recipe.n, len(times), system.dim), np.nan)
     for part in _parts(system, np.flatnonzero(np.isfinite(x0).all(1))):
         later = ages[part[0]] if system.name in EXPLICIT_TIME else 0.0
-        told = solve(system.field, x0[part], times + later, rtol=recipe.rtol, atol=recipe.atol, failed="keep")
+        told = _driven(system, recipe, x0, times + later, part) if recipe.stochastic else solve(
+            system.field, x0[part], times + later, rtol=recipe.rtol, atol=recipe.atol, failed="keep")
         out[part] = told.x
         Lost.check(system.name, recipe, told, told.x, np.full(len(part), later), part)
     return out
+
+
+def _driven(system: ChaoticSystem, recipe: Recipe, x0: np.ndarray, times: np.ndarray, part: np.ndarray) -> Solution:
+    """With noise in the equation. All rows up to the last are solved, so that each keeps its stream of random numbers."""
+    from trajlab.dynamics.sde import solve_sde
+
+    strength = recipe.stochastic * np.asarray(system.dysts["std"]) / np.sqrt(system.period)
+    strength[list(system.dysts["unbounded_indices"])] = 0.0  # phases and angles
+    alive = np.where(np.isfinite(x0).all(1, keepdims=True), x0, system.start)[: part[-1] + 1]
+    told = solve_sde(system.field, alive, times, noise=strength, seed=recipe.seed, failed="keep")
+    return Solution(*(getattr(told, f.name) if f.name == "times" else getattr(told, f.name)[part] for f in fields(Solution)))
 
 
 def _parts(system: ChaoticSystem, rows: np.ndarray) -> list[np.ndarray]:

@@ -1,8 +1,8 @@
-"""Right-hand sides of the systems that have none to compile in the catalogue they come from, written from their equations.
+"""Right-hand sides written from their equations: of the systems that have none to compile in the catalogue they come from, and of those with kinks.
 
 Each takes the components ``x[i]`` and the parameters in alphabetical order, arrays of them flat, row by row; each serves numba, numpy (a component
 is a batch of values), torch, and complex numbers: where an equation has a kink, the branch is chosen by the real part, so that the derivative along
-an imaginary step is that of the branch. References stand with each function, as far as the catalogue gives them.
+an imaginary step is that of the branch.
 """
 
 from __future__ import annotations
@@ -20,6 +20,12 @@ __all__ = ["PORTED"]
 def positive(x):  # type: ignore[no-untyped-def]
     """1 where x > 0, else 0."""
     return 1.0 * (x.real > 0)
+
+
+@register_jitable
+def direction(x):  # type: ignore[no-untyped-def]
+    """-1, 0 or 1."""
+    return 1.0 * (x.real > 0) - 1.0 * (x.real < 0)
 
 
 @register_jitable
@@ -49,7 +55,7 @@ def switch(time, tau):  # type: ignore[no-untyped-def]
 
 @register_jitable
 def anishchenko_astakhov(x, eta, mu):  # type: ignore[no-untyped-def]
-    """Oscillator with inertial nonlinearity (Anishchenko & Astakhov 1983)."""
+    """Oscillator with inertial nonlinearity (Anishchenko, Astakhov, Neiman, Vadivasova & Schimansky-Geier 2007)."""
     return mu * x[0] + x[1] - x[0] * x[2], -x[0], -eta * x[2] + eta * positive(x[0]) * x[0] ** 2
 
 
@@ -124,7 +130,7 @@ def cellular_neural_network(x, a, b, c, d):  # type: ignore[no-untyped-def]
 
 @register_jitable
 def circadian_rhythm(x, Ki, k, k1, k2, kd, kdn, km, ks, n, ps, vc, vd, vdn, vm, vmax, vmin):  # type: ignore[no-untyped-def]
-    """Circadian clock of Neurospora under light and darkness (Gonze & Goldbeter 2000); the last component is the phase of the light."""
+    """Circadian clock under light and darkness (Leloup, Gonze & Goldbeter 1999); the last component is the phase of the light."""
     m, cytosol, signal, nucleus = x[0], x[1], x[2], x[3]
     light = vc * (0.5 + 0.5 * np.cos(x[4]) + vmin) * (vmax - vmin)
     made = light * Ki**n / (Ki**n + nucleus**n) - vm * m / (km + m)
@@ -183,7 +189,7 @@ def hopfield(x, beta, eps, k, tau):  # type: ignore[no-untyped-def]
 
 @register_jitable
 def interior_squirmer(x, a, g, tau):  # type: ignore[no-untyped-def]
-    """Flow in a disc driven by its wall in two turns (Blake 1971; Gilpin, Prakash & Prakash 2017); r, theta and the time."""
+    """Flow in a disc driven by its wall in two turns (Blake 1971); r, theta and the time."""
     r, on = x[0], switch(x[2], tau)
     radial, around, power = 0.0 * r, 0.0 * r, 1.0 + 0.0 * r
     for i in range(len(a)):
@@ -241,7 +247,7 @@ def _supply(x, uptake, c, d, s, i):  # type: ignore[no-untyped-def]
 
 @register_jitable
 def macarthur(x, c, d, k, m, r, s):  # type: ignore[no-untyped-def]
-    """Five species that compete for five resources (Huisman & Weissing 1999)."""
+    """Five species that compete for five resources (MacArthur 1969; Huisman & Weissing 1999)."""
     u = (_growth(x, k, r, 0) * x[0], _growth(x, k, r, 1) * x[1], _growth(x, k, r, 2) * x[2], _growth(x, k, r, 3) * x[3],
          _growth(x, k, r, 4) * x[4])
     return (u[0] - m * x[0], u[1] - m * x[1], u[2] - m * x[2], u[3] - m * x[3], u[4] - m * x[4], _supply(x, u, c, d, s, 0),
@@ -269,11 +275,50 @@ def bickley_jet(x, ell, eps, k, omega, sigma, u):  # type: ignore[no-untyped-def
     return ell * u * sech**2 * across, u * sech**2 * (-1.0 - 2.0 * along * far), omega
 
 
+@register_jitable
+def belousov_zhabotinsky(x, c1, c10, c11, c12, c13, c2, c3, c4, c5, c6, c7, c8, c9, ci, kf, t0, y0, yb1, yb2, yb3, z0):  # type: ignore[no-untyped-def]
+    """Belousov-Zhabotinsky reaction, reduced to bromous acid, cerium and bromomalonic acid (Gyorgyi & Field 1992)."""
+    bromide = yb1 / y0 * x[1] * x[2] / (yb2 * x[0] + yb3 + kf)
+    acid, cerium, malonic = positive(x[0]) * x[0], x[1], x[2]
+    radical = (ci - z0 * cerium) * np.sqrt(acid)
+    return (t0 * ((c1 * acid + c2) * bromide + c3 * acid**2 + c4 * radical + c5 * acid * cerium - kf * acid),
+            t0 * (c6 / z0 * radical + (c7 * acid + c8 * malonic + c9 - kf) * cerium),
+            t0 * ((c10 * acid + c11) * bromide + c12 * acid**2 + c13 * cerium * malonic - kf * malonic))
+
+
+@register_jitable
+def chua(x, alpha, beta, m0, m1):  # type: ignore[no-untyped-def]
+    """Chua's circuit with a piecewise linear diode (Chua 1969; Matsumoto 1984)."""
+    return alpha * (x[1] - x[0] - m1 * x[0] - (m0 - m1) * ramp(x[0])), x[0] - x[1] + x[2], -beta * x[1]
+
+
+@register_jitable
+def san_um_srisuchinwong(x, a):  # type: ignore[no-untyped-def]
+    """A flow with a hyperbolic tangent and an absolute value (San-Um & Srisuchinwong 2012)."""
+    return x[1] - x[0], -x[2] * np.tanh(x[0]), -a + x[0] * x[1] + size(x[1])
+
+
+@register_jitable
+def sprott_more(x):  # type: ignore[no-untyped-def]
+    """A flow without equilibria whose damping changes sign (Sprott 2020)."""
+    return x[1], -x[0] - direction(x[2]) * x[1], x[1] ** 2 - np.exp(-(x[0] ** 2))
+
+
+@register_jitable
+def stick_slip_oscillator(x, a, alpha, b, beta, eps, gamma, t0, vs, w):  # type: ignore[no-untyped-def]
+    """Driven oscillator with dry friction on a moving belt (Awrejcewicz & Holicke 1999); position, velocity and the phase of the drive."""
+    slip = x[1] - vs
+    friction = t0 * direction(slip) - alpha * x[1] + beta * slip**3
+    return x[1], eps * (gamma * np.cos(x[2]) - friction) + a * x[0] - b * x[0] ** 3, w
+
+
 #: name of the system -> right-hand side (x, parameters in alphabetical order)
 PORTED: dict[str, Callable[..., Any]] = {
-    "AnishchenkoAstakhov": anishchenko_astakhov, "BeerRNN": beer_rnn, "BickleyJet": bickley_jet, "BlinkingRotlet": blinking_rotlet,
-    "BlinkingVortex": blinking_rotlet, "CaTwoPlus": ca_two_plus, "CaTwoPlusQuasiperiodic": ca_two_plus, "CellCycle": cell_cycle,
-    "CellularNeuralNetwork": cellular_neural_network, "CircadianRhythm": circadian_rhythm, "Colpitts": colpitts, "ExcitableCell": excitable_cell,
-    "FluidTrampoline": fluid_trampoline, "Hopfield": hopfield, "InteriorSquirmer": interior_squirmer, "LidDrivenCavityFlow": lid_driven_cavity_flow,
-    "Lorenz96": lorenz96, "MacArthur": macarthur, "MultiChua": multi_chua,
+    "AnishchenkoAstakhov": anishchenko_astakhov, "BeerRNN": beer_rnn, "BelousovZhabotinsky": belousov_zhabotinsky,
+    "BickleyJet": bickley_jet, "BlinkingRotlet": blinking_rotlet, "BlinkingVortex": blinking_rotlet, "CaTwoPlus": ca_two_plus,
+    "CaTwoPlusQuasiperiodic": ca_two_plus, "CellCycle": cell_cycle, "CellularNeuralNetwork": cellular_neural_network, "Chua": chua,
+    "CircadianRhythm": circadian_rhythm, "Colpitts": colpitts, "ExcitableCell": excitable_cell, "FluidTrampoline": fluid_trampoline,
+    "Hopfield": hopfield, "InteriorSquirmer": interior_squirmer, "LidDrivenCavityFlow": lid_driven_cavity_flow, "Lorenz96": lorenz96,
+    "MacArthur": macarthur, "MultiChua": multi_chua, "SanUmSrisuchinwong": san_um_srisuchinwong, "SprottMore": sprott_more,
+    "StickSlipOscillator": stick_slip_oscillator,
 }

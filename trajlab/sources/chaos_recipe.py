@@ -29,8 +29,8 @@ class Recipe:
         atol: absolute tolerance of the local error.
         failed: what becomes of a trajectory that cannot be continued: raise (an error that names it) or mask (unobserved from there).
         raw: leave angles and phases as they were integrated instead of mapping them to bounded coordinates.
-        stochastic: strength of additive noise in the equation itself, as a fraction of each coordinate's standard deviation a square root of
-            period; 0 for the deterministic system.
+        stochastic: strength of additive noise in the equation itself, dx = f dt + g dW, as a fraction of each coordinate's tabulated standard
+            deviation a square root of period; phases and angles have none, and the transient neither. 0 for the deterministic system.
         embedding: coordinates of a delay system: its state at so many even distances from now to one delay ago.
 
     Raises:

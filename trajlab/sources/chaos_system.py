@@ -121,8 +121,10 @@ class SystemField(VectorField):
     record: Mapping[str, Any] = field(default_factory=dict)
 
     def probe(self) -> tuple[np.ndarray, np.ndarray]:
-        x0 = np.asarray(self.record["initial_conditions"], dtype=np.float64)
-        return x0 * (1.0 + 0.05 * np.random.default_rng(0).uniform(-1, 1, (4, self.dim))), self.p
+        random = np.random.default_rng(0)
+        near = np.asarray(self.record["initial_conditions"]) * (1.0 + 0.05 * random.uniform(-1, 1, (4, self.dim)))
+        far = np.asarray(self.record["mean"]) + np.asarray(self.record["std"]) * random.normal(size=(12, self.dim))
+        return np.concatenate([near, far]), self.p
 
 
 def of_field(equation: VectorField, start: Any = None, **given: Any) -> ChaoticSystem:
@@ -135,8 +137,9 @@ def of_field(equation: VectorField, start: Any = None, **given: Any) -> ChaoticS
         raise ValueError(f"{equation.name}: {', '.join(given)} given beside a vector field; put parameters into the field")
     if start is None:
         raise ValueError(f"{equation.name}: a vector field of your own has no tabulated start; pass start=[{equation.dim} numbers]")
-    return ChaoticSystem(equation.name, "ode", equation.dim, dict(zip(equation.names, equation.p)), _shaped(equation.name, start, equation.dim),
-                         float(equation.period or 1.0), equation)
+    parameters = {k: np.asarray(v) for k, v in zip(equation.names, equation.p)}
+    x0 = _shaped(equation.name, start, equation.dim)
+    return ChaoticSystem(equation.name, "ode", equation.dim, parameters, x0, float(equation.period or 1.0), equation)
 
 
 def _shaped(name: str, start: Any, dim: int) -> np.ndarray:
