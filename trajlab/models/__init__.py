@@ -16,6 +16,7 @@ FORECASTERS: dict[str, str] = {
     "nvar_wide": "trajlab.models.tuning:WideNvar",
     "esn": "trajlab.models.tuning:TunedEsn",
     "identified": "trajlab.models.identified:Identified",
+    "portfolio": "trajlab.models.portfolio:Portfolio",
     "gru": "trajlab.models.sequence_forecaster:gru",
     "transformer": "trajlab.models.sequence_forecaster:transformer",
     "state_space": "trajlab.models.sequence_forecaster:state_space",

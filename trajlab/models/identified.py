@@ -33,8 +33,8 @@ class IdentifiedConfig:
     """Settings of `Identified`.
 
     Attributes:
-        libraries: tried in this order: ``quadratic``, ``cubic``, ``quartic``, ``waves`` (quadratic, and the sine and cosine of each channel in its own
-            units), ``rational`` (cubic over quadratic).
+        libraries: tried in this order: ``quadratic``, ``cubic``, ``quartic``, ``waves`` (quadratic, and the sine and cosine of each channel
+            in its own units), ``rational`` (cubic over quadratic).
         noisy: those of them that are also fitted by multiple shooting.
         exact: error of one frame, in standard deviations, below which an equation is taken for found and nothing else is tried.
         most: coefficients, at most; larger libraries are left out, as are those with fewer than two frames a coefficient of one channel.
@@ -76,6 +76,8 @@ class Model:
         segment, window: see `IdentifiedConfig`; 0 where the states are taken as they are.
         noise: standard deviation of the observations.
         end: number of frames it was fitted to, after which its own last state is the best one.
+        score: `trajlab.models.tuning.log_error` on the tail of the context, mean over the origins, when it was fitted to what is before; minus
+            infinity where it was taken for found without looking at the tail.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Model:
     window: int = 0
     noise: float = 0.0
     end: int = -1
+    score: float = -np.inf
 
     def state(self, z: Float[np.ndarray, "time dim"]) -> Float[np.ndarray, "dim"]:
         """The state at the last frame of a history."""
@@ -111,6 +114,10 @@ class Identified(LocalForecaster):
         self.config = config or IdentifiedConfig()
         self.shortest = 40
 
+    def fits(self, x: Float[np.ndarray, "time dim"]) -> bool:
+        """Whether some library is small enough for this context."""
+        return len(x) >= self.shortest and bool(self._libraries(x, Scale.of(x)))
+
     def learn(self, x: Float[np.ndarray, "time dim"], designs: dict[Any, Any] | None = None) -> Learned:  # noqa: ARG002
         if len(x) < self.shortest:
             raise ValueError(f"{self.name} needs a context of at least {self.shortest} frames, got {len(x)}; give a longer past")
@@ -129,6 +136,10 @@ class Identified(LocalForecaster):
         scale = scale or Scale.of(x)
         z = scale.to(x)
         libraries = self._libraries(z, scale)
+        if not libraries:
+            raise ValueError(f"{self.name}: none of the libraries {', '.join(self.config.libraries)} of {z.shape[1]} channels has at most "
+                             f"{self.config.most} coefficients and two of the {len(z)} frames for each; give a longer context, fewer channels or a "
+                             "larger most")
         cut = len(z) - max(1, round(self.config.share * len(z)))
         found: list[tuple[Model, float]] = []
         for name, made in libraries.items():
@@ -145,8 +156,10 @@ class Identified(LocalForecaster):
                 if np.isfinite(fitted.error):
                     models.append(Model(f"noisy {name}", fitted, self.config.segment, self.config.window, fitted.error, cut))
         if not models:
-            return found[0][0]
-        return self._again(models[int(np.argmin([self._score(model, z, cut) for model in models]))], z)
+            return replace(found[0][0], score=np.inf)
+        scores = [self._score(model, z, cut) for model in models]
+        best = int(np.argmin(scores))
+        return replace(self._again(models[best], z), score=scores[best])
 
     def _libraries(self, z: np.ndarray, scale: Scale) -> dict[str, Library]:
         made = {}
@@ -155,10 +168,6 @@ class Identified(LocalForecaster):
             built = library(z.shape[1], degree, below=below, waves=(scale.mean, scale.std) if waves else None)
             if 2 * built.size <= len(z) and built.size * z.shape[1] <= self.config.most:
                 made[name] = built
-        if not made:
-            raise ValueError(f"{self.name}: none of the libraries {', '.join(self.config.libraries)} of {z.shape[1]} channels has less than "
-                             f"{self.config.most} coefficients and two of the {len(z)} frames for each; give a longer context, fewer channels or a "
-                             "larger most")
         return made
 
     def _score(self, model: Model, z: np.ndarray, cut: int) -> float:

@@ -215,7 +215,7 @@ def _tangents(starts, frames, substeps, variables, arguments, features, num, den
 
 
 @nb.njit(RHS, cache=True, nogil=True)
-def _rhs(t, z, p, out):  # type: ignore[no-untyped-def]
+def _rhs(t, z, p, out):  # type: ignore[no-untyped-def]  # noqa: ARG001
     dim, count, free, below = z.shape[0], int(p[0]), int(p[1]), int(p[2])
     at = 3
     variables = np.empty((count, 2), np.int64)

@@ -49,7 +49,7 @@ def smoothed(z: Float[np.ndarray, "time dim"]) -> tuple[Float[np.ndarray, "time 
 
 
 def first_guess(equation: Equation, z: Float[np.ndarray, "time dim"], ridge: float = 1e-10) -> Equation:
-    """Coefficients from the derivatives of a spline of order 5 through states: num . phi - z' (den . phi) = z', by least squares at frames and between.
+    """Coefficients from derivatives of a spline of degree 5 through states: num . phi - z' (den . phi) = z', by least squares at frames and between.
 
     Source: the regression of Brunton et al. (2016), here dense; with denominators as of Kaheman et al. (2020).
     """
