@@ -30,6 +30,8 @@ FRONT_DOOR = {
     "to_table": "trajlab.data.adapters.tables:to_table",
     "from_pyg": "trajlab.data.adapters.pyg:from_pyg",
     "to_pyg": "trajlab.data.adapters.pyg:to_pyg",
+    "from_gluonts": "trajlab.data.adapters.gluonts:from_gluonts",
+    "to_gluonts": "trajlab.data.adapters.gluonts:to_gluonts",
     "split": "trajlab.data.splits:split",
     "windows": "trajlab.data.windows:windows",
     "concat": "trajlab.data.batches:concat",

@@ -30,6 +30,8 @@ TABLE = {
     "to_ase": "trajlab.data.adapters.ase:to_ase",
     "to_numpy": "trajlab.data.adapters.arrays:to_numpy",
     "to_pyg": "trajlab.data.adapters.pyg:to_pyg",
+    "from_gluonts": "trajlab.data.adapters.gluonts:from_gluonts",
+    "to_gluonts": "trajlab.data.adapters.gluonts:to_gluonts",
     "to_table": "trajlab.data.adapters.tables:to_table",
     "unwrap": "trajlab.data.cells:unwrap",
     "verify": "trajlab.data.store:verify",
