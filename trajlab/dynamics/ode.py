@@ -49,7 +49,7 @@ class Solution:
         return f"{name}: {len(bad)} of {len(self.status)} trajectories ended before t = {self.times[-1]:.6g} ({some})"
 
 
-def solve(field: VectorField, x0: Any, times: Sequence[float] | np.ndarray, *, rtol: float = 1e-9, atol: float = 1e-9, most: int = MOST,
+def solve(field: Any, x0: Any, times: Sequence[float] | np.ndarray, *, rtol: float = 1e-9, atol: float = 1e-9, most: int = MOST,
           failed: str = "raise", workers: int | None = None) -> Solution:
     """Integrate dx/dt = field from x0 at ``times[0]``, with the state at every time by dense output.
 
@@ -68,6 +68,7 @@ def solve(field: VectorField, x0: Any, times: Sequence[float] | np.ndarray, *, r
     Raises:
         ValueError: shapes disagree, times are not monotone, tolerances are not positive, a start is not finite, or (``failed="raise"``) a row ended
             before the last time.
+        TypeError: the field is no `VectorField` and x0 no tensor.
     """
     grid = _monotone(times)
     if failed not in ("raise", "keep"):
@@ -79,6 +80,9 @@ def solve(field: VectorField, x0: Any, times: Sequence[float] | np.ndarray, *, r
 
         solution = solve_tensors(field, x0, grid, rtol, atol, most)
     else:
+        if not isinstance(field, VectorField):
+            raise TypeError(f"the field is a {type(field).__name__}; for arrays a VectorField was wanted, for example VectorField(f, dim) with "
+                            "f(t, x, p) -> rates (pass tensors to use a module or a function of batches)")
         starts = _starts(field, x0)
         if field.rhs is None:
             from trajlab.dynamics.lockstep import solve_arrays

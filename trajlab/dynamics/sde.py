@@ -75,10 +75,10 @@ def _chosen(calculus: str, method: str | None) -> str:
     from trajlab.catalog import unknown
 
     if calculus not in METHODS:
-        raise unknown("calculus", calculus, METHODS)
+        raise ValueError(unknown("calculus", calculus, METHODS))
     method = method or next(iter(METHODS[calculus]))
     if method not in METHODS[calculus]:
-        raise unknown(f"method for {calculus}", method, METHODS[calculus])
+        raise ValueError(unknown(f"method for {calculus}", method, METHODS[calculus]))
     return method
 
 
