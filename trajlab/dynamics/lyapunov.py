@@ -6,12 +6,15 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from trajlab.dynamics.fields import VectorField
 from trajlab.dynamics.lyapunov_result import Lyapunov, entropy, kaplan_yorke
 from trajlab.dynamics.ode import REASONS, solve
+
+_WHOLE: WeakKeyDictionary[VectorField, dict[int, Any]] = WeakKeyDictionary()  #: compiled right-hand sides of orbit and vectors
 
 __all__ = ["Lyapunov", "entropy", "kaplan_yorke", "later", "lyapunov"]
 
@@ -77,7 +80,10 @@ def _runner(system: VectorField, count: int) -> Any:
         return lambda *given: run(system, *given)
     from trajlab.dynamics.lyapunov_driver import augmented, spectrum_driver
 
-    whole, drive = augmented(system.rhs, system.tangent, system.dim, count), spectrum_driver()
+    known, drive = _WHOLE.setdefault(system, {}), spectrum_driver()
+    if count not in known:
+        known[count] = augmented(system.rhs, system.tangent, system.dim, count)
+    whole = known[count]
 
     def compiled(start: np.ndarray, vectors: np.ndarray, time: float, duration: float, rtol: float, atol: float) -> tuple[Any, ...]:
         state = np.concatenate([start, vectors.reshape(-1), [0.0]])
@@ -137,7 +143,7 @@ def _checked(system: VectorField, x0: Any, duration: float, t0: Any, rtol: float
         raise ValueError(f"{system.name}: starts of windows {np.flatnonzero(~np.isfinite(starts).all(1)).tolist()} are not finite")
     if not (np.isfinite(duration) and duration > 0):
         raise ValueError(f"{system.name}: duration={duration!r}; a positive time was wanted, hundreds of periods for two digits")
-    if not (0 < rtol < 1e-4 and 0 < atol):
+    if not (0 < rtol < 1e-4 and atol > 0):
         raise ValueError(f"{system.name}: rtol={rtol!r}, atol={atol!r}; positive ones, and rtol below 1e-4, were wanted: 256 rtol is tried too")
     times = np.broadcast_to(np.asarray(t0, dtype=np.float64), (len(starts),))
     return starts, times, np.array([rtol, atol])

@@ -78,5 +78,5 @@ def map_spectrum(system: Map, x0: Any, steps: float, count: int | None, seed: in
             raise ValueError(f"{system.name}: the orbit of window {i} {why} after {done} steps; start elsewhere")
     rates = grown[:, ALIGN:] / length
     order = np.argsort(-rates.mean((0, 1)), kind="stable")
-    return Lyapunov(np.ascontiguousarray(rates[:, :, order]), None, volume[:, ALIGN:] / length, float(length * BLOCKS), system.dim, system.name, 1.0, (),
-                    system.exact, len(starts) * (ALIGN + BLOCKS) * length)
+    return Lyapunov(np.ascontiguousarray(rates[:, :, order]), None, volume[:, ALIGN:] / length, float(length * BLOCKS), system.dim, system.name, 1.0,
+                    (), system.exact, len(starts) * (ALIGN + BLOCKS) * length)

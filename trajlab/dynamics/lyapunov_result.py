@@ -181,8 +181,6 @@ class Lyapunov:
                 found.append("not converged")
         if self.mismatch > SUM:
             found.append("sum is not the divergence")
-        if not self.exact:
-            found.append("central differences")
         return tuple(found)
 
     def _apart(self) -> np.ndarray:
