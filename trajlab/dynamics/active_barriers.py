@@ -114,7 +114,7 @@ def lagrangian_field(flow: VectorField, starts: Any, t0: float = 0.0, duration: 
     _, points = points_of(flow, starts)
     duration, flat = span_of(flow, t0, duration), np.ascontiguousarray(points.reshape(-1, flow.dim))
     if flow.dim not in (2, 3) or force.dim != flow.dim or (steps is not None and steps < 1):
-        raise ValueError(f"a flow in {flow.dim}-D, a force in {force.dim}-D and steps={steps}; 2 or 3 dimensions, the same, and at least 1 step wanted")
+        raise ValueError(f"flow in {flow.dim}-D, force in {force.dim}-D, steps={steps}; 2 or 3 dimensions for both and at least 1 step wanted")
     if force.rhs is None:
         raise ValueError(f"{force.name}: numba does not compile it, or there is no compiler; write it with arithmetic and functions of math or numpy")
     steps = steps or enough_steps(flow, flat, t0, duration)

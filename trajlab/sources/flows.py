@@ -68,9 +68,10 @@ def linear_saddle(s: float = 1.0) -> Flow:
 
 
 def double_gyre(A: float = 0.1, eps: float = 0.25, omega: float = TURN / 10) -> Flow:
-    """Double gyre on [0, 2] x [0, 1], two vortices whose border swings: psi = A sin(pi f) sin(pi y), f = a x^2 + (1 - 2a) x, a = eps sin(omega t).
+    """Double gyre on [0, 2] x [0, 1], two vortices whose border swings.
 
-    The field is invariant under (x, y, t) -> (2 - x, 1 - y, -t), so the backward FTLE from t = 0 at (2 - x, 1 - y) equals the forward one at (x, y).
+    The stream function is A sin(pi f) sin(pi y) with f = a x^2 + (1 - 2a) x, a = eps sin(omega t). The field is invariant under (x, y, t) ->
+    (2 - x, 1 - y, -t), so that the backward FTLE from t = 0 at (2 - x, 1 - y) equals the forward one at (x, y).
     """
 
     def both(t, x, p):  # type: ignore[no-untyped-def]
@@ -93,9 +94,10 @@ def double_gyre(A: float = 0.1, eps: float = 0.25, omega: float = TURN / 10) -> 
 
 
 def bickley_jet(U: float = 62.66e-6, L: float = 1.77, r0: float = 6.371, eps: tuple[float, float, float] = (0.0075, 0.15, 0.3)) -> Flow:
-    """Bickley jet with three waves in Mm and seconds: psi = U L (-tanh(y/L) + sech^2(y/L) sum eps_n cos(k_n (x - c_n t))), k_n = 2 n/r0.
+    """Bickley jet with three waves, in Mm and seconds.
 
-    The speeds are c_2 = 0.205 U, c_3 = 0.461 U and c_1 = c_3 + (sqrt 5 - 1)/2 k_2/k_1 (c_2 - c_3); x repeats after pi r0.
+    The stream function is U L (-tanh(y/L) + sech^2(y/L) sum eps_n cos(k_n (x - c_n t))), k_n = 2 n/r0, with speeds c_2 = 0.205 U, c_3 = 0.461 U
+    and c_1 = c_3 + (sqrt 5 - 1)/2 k_2/k_1 (c_2 - c_3); x repeats after pi r0.
     """
     if len(eps) != 3 or not (L > 0 and r0 > 0):
         raise ValueError(f"bickley_jet: eps = {eps}, L = {L:g}, r0 = {r0:g}; three amplitudes and positive lengths were wanted")
@@ -121,9 +123,10 @@ def bickley_jet(U: float = 62.66e-6, L: float = 1.77, r0: float = 6.371, eps: tu
 
 
 def taylor_green(A: float = 1.0, k: float = 1.0, nu: float = 0.0) -> Flow:
-    """Taylor-Green vortices, psi = A exp(-2 nu k^2 t) sin(k x) sin(k y), an exact solution of Navier-Stokes whose Laplacian is -2 k^2 u.
+    """Taylor-Green vortices, steady or decaying.
 
-    Momentum barriers, Eulerian and Lagrangian, are its streamlines; ``nu = 0`` is the steady flow.
+    The stream function A exp(-2 nu k^2 t) sin(k x) sin(k y) solves Navier-Stokes exactly, and the Laplacian of u is -2 k^2 u. Momentum barriers,
+    Eulerian and Lagrangian, are its streamlines; ``nu = 0`` is the steady flow.
     """
 
     def both(t, x, p):  # type: ignore[no-untyped-def]
@@ -144,9 +147,10 @@ def taylor_green(A: float = 1.0, k: float = 1.0, nu: float = 0.0) -> Flow:
 
 
 def abc_flow(A: float = math.sqrt(3.0), B: float = math.sqrt(2.0), C: float = 1.0, nu: float = 0.0) -> Flow:
-    """Arnold-Beltrami-Childress flow in 3-D, u = exp(-nu t) (A sin z + C cos y, B sin x + A cos z, C sin y + B cos x).
+    """Arnold-Beltrami-Childress flow in 3-D, steady or decaying.
 
-    It equals its own vorticity and is minus its own Laplacian; decaying, it solves Navier-Stokes exactly.
+    The velocity is exp(-nu t) (A sin z + C cos y, B sin x + A cos z, C sin y + B cos x). It equals its own vorticity and is
+    minus its own Laplacian; decaying, it solves Navier-Stokes exactly.
     """
 
     def both(t, x, p):  # type: ignore[no-untyped-def]
@@ -165,7 +169,9 @@ def abc_flow(A: float = math.sqrt(3.0), B: float = math.sqrt(2.0), C: float = 1.
 
 
 def duffing(delta: float = 0.15, eps: float = 0.3, omega: float = 1.0) -> Flow:
-    """Forced and damped Duffing oscillator x' = y, y' = x - x^3 - delta y + eps cos(omega t), a flow whose areas shrink as exp(-delta t)."""
+    """Forced and damped Duffing oscillator.
+
+    The system is x' = y, y' = x - x^3 - delta y + eps cos(omega t); areas shrink as exp(-delta t)."""
 
     def both(t, x, p):  # type: ignore[no-untyped-def]
         return x[1], x[0] - x[0] ** 3 - p[0] * x[1] + p[1] * np.cos(p[2] * t), 0.0, 1.0, 1.0 - 3.0 * x[0] ** 2, -p[0]
