@@ -171,9 +171,9 @@ class Identified(LocalForecaster):
         return made
 
     def _score(self, model: Model, z: np.ndarray, cut: int) -> float:
-        starts = np.unique(np.linspace(cut, cut + (len(z) - cut) // 2, self.config.origins).astype(int))
+        starts = [int(s) for s in np.unique(np.linspace(cut, cut + (len(z) - cut) // 2, self.config.origins).astype(int))]
         unit = Scale(np.zeros(z.shape[1]), np.ones(z.shape[1]))
-        return float(np.mean([log_error(run, z[s:], unit) for run, s in zip(model(z, list(starts), list(len(z) - starts)), starts)]))
+        return float(np.mean([log_error(run, z[s:], unit) for run, s in zip(model(z, starts, [len(z) - s for s in starts]), starts)]))
 
     def _again(self, model: Model, z: np.ndarray) -> Model:
         """Fitted again to all frames, starting from what was found."""

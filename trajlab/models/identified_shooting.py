@@ -18,6 +18,7 @@ from trajlab.models.identified_library import Equation
 __all__ = ["Fitted", "multiple", "one_step"]
 
 RIDGE = 1e-13  #: relative to the diagonal
+LARGE = 1e100  #: derivatives beyond this are of no use
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +70,8 @@ def one_step(equation: Equation, z: Float[np.ndarray, "time dim"], *, iterations
             break
         out, _, by = equation.tangents(starts, 1)
         jacobian = by[:, 0].reshape(-1, by.shape[-1])
+        if not np.abs(jacobian).max() < LARGE:
+            break
         matrix, vector = jacobian.T @ jacobian, jacobian.T @ (ends - out[:, 0]).ravel()
         for _ in range(5):
             tried = equation.moved(_solved(matrix, vector, damping)[0])
@@ -110,6 +113,8 @@ def multiple(equation: Equation, z: Float[np.ndarray, "time dim"], curve: Float[
             break
         tie = ties[stage]
         matrix, vector = problem.normal(equation, states, tie)
+        if not np.isfinite(matrix).all():
+            break
         for _ in range(6):
             step = _solved(matrix, vector, damping)[0]
             moved, shifted = equation.moved(step[states.size :]), states + step[: states.size].reshape(states.shape)
