@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -136,3 +138,23 @@ def test_bad_input():
         solve(lambda t, x: x, torch.ones(2, 1, dtype=torch.int64), [0, 1])
     with pytest.raises(TypeError, match=r"a field f\(t, x\) and a tensor were wanted, got float"):
         solve(3.0, torch.ones(2, 1), [0, 1])
+
+
+def test_fields_written_with_numpy_take_tensors_with_gradients():
+    def waves(t, x, p):
+        kink = np.where(x[0] > 0.2, np.abs(x[1]), np.maximum(x[1], 0.1))
+        return p[0] * np.sin(x[1] + t) - x[0] ** 3, np.exp(-x[0] * x[0]) * np.arctan2(x[1], 2.0) + kink
+
+    field = VectorField(waves, 2, np.array([1.3]))
+    x0 = np.array([[0.5, -0.3], [0.1, 0.9]])
+    tensor = torch.tensor(x0, requires_grad=True)
+    got = solve(field, tensor, [0.0, 0.6], rtol=1e-11, atol=1e-11)
+    assert type(got.x) is torch.Tensor
+    assert np.abs(got.x.detach().numpy() - solve(field, x0, [0.0, 0.6], rtol=1e-11, atol=1e-11).x).max() < 1e-9
+    got.x[:, -1, 0].sum().backward()
+    h = 1e-5
+    for i in range(2):
+        up, down = (solve(field, x0 + s * h * np.eye(2)[i], [0.0, 0.6], rtol=1e-12, atol=1e-12).x[:, -1, 0] for s in (1, -1))
+        assert np.abs(tensor.grad[:, i].numpy() - (up - down) / (2 * h)).max() < 1e-6
+    with pytest.raises(TypeError, match=r"single: the right-hand side does not take batches of tensors.*numpy.where"):
+        solve(VectorField(lambda t, x, p: (math.sin(x[0]),), 1, name="single"), torch.ones(1, 1), [0.0, 1.0])

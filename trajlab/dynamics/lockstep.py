@@ -35,6 +35,7 @@ from trajlab.dynamics.dop853 import (
 )
 from trajlab.dynamics.fields import VectorField
 from trajlab.dynamics.ode import Solution
+from trajlab.dynamics.on_tensors import on_tensors
 
 __all__ = ["at", "march", "solve_arrays", "solve_tensors"]
 
@@ -91,13 +92,12 @@ def solve_tensors(field: Any, x0: Any, grid: np.ndarray, rtol: float, atol: floa
     """Integrate a batch of tensors, differentiably; called by `trajlab.dynamics.ode.solve`.
 
     Args:
-        field: ``f(t, x[batch dim]) -> rates[batch dim]``, for example a module; t is a tensor without axes. A `VectorField` will do where its
-            function takes tensors.
+        field: ``f(t, x[batch dim]) -> rates[batch dim]``, for example a module; t is a tensor without axes. Or a `VectorField`, see `on_tensors`.
         x0: ``[batch dim]`` or ``[dim]``, float32 or float64. In float32, tolerances below 100 roundings, 1.2e-5, are raised to that.
         grid: times, rising or falling.
 
     Raises:
-        TypeError: x0 is no tensor, or the field cannot be called.
+        TypeError: x0 is no tensor, or the field cannot be called, or is a `VectorField` whose function does not take batches.
         ValueError: x0 is not of a floating-point type, has no or more than two axes, or is not finite; or rates have another shape than the state.
     """
     import torch
@@ -112,7 +112,7 @@ def solve_tensors(field: Any, x0: Any, grid: np.ndarray, rtol: float, atol: floa
         raise ValueError(f"{len(bad)} of {len(x)} starts are not finite (rows {bad[:5]})")
 
     def slope(t: float, state: Any) -> Any:
-        rates = field(t if isinstance(field, VectorField) else torch.tensor(t, dtype=x.dtype, device=x.device), state)
+        rates = on_tensors(field, t, state) if isinstance(field, VectorField) else field(torch.tensor(t, dtype=x.dtype, device=x.device), state)
         if rates.shape != state.shape:
             raise ValueError(f"the field returned rates of shape {tuple(rates.shape)} for states of shape {tuple(state.shape)}; the same was wanted")
         return rates

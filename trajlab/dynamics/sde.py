@@ -16,6 +16,7 @@ from trajlab.dynamics.compiled import only
 from trajlab.dynamics.dop853 import DIVERGED, FAR, RHS
 from trajlab.dynamics.fields import VectorField
 from trajlab.dynamics.ode import Solution, _monotone, _starts
+from trajlab.dynamics.on_tensors import on_tensors
 
 if TYPE_CHECKING:
     import torch
@@ -118,7 +119,7 @@ def _drift(field: Any, x: torch.Tensor) -> Callable[..., Any]:
             return torch.from_numpy(out)
 
         return rates
-    return (lambda t, state: field(float(t), state)) if isinstance(field, VectorField) else field
+    return (lambda t, state: on_tensors(field, float(t), state)) if isinstance(field, VectorField) else field
 
 
 @nb.njit(cache=True, nogil=True)
