@@ -33,8 +33,8 @@ def on_tensors(field: VectorField, t: float, x: torch.Tensor) -> torch.Tensor:
         return field(t, x.as_subclass(component())).as_subclass(torch.Tensor)
     except (TypeError, RuntimeError, ValueError) as error:
         why = (str(error).splitlines() or [type(error).__name__])[0]
-        raise TypeError(f"{field.name}: the right-hand side does not take batches of tensors ({why}). Write it with arithmetic and numpy functions of "
-                        "components, numpy.where in the place of branches, or pass a function f(t, x[batch dim]) of tensors") from error
+        raise TypeError(f"{field.name}: the right-hand side does not take batches of tensors ({why}). Write it with arithmetic and numpy "
+                        "functions of components, numpy.where in the place of branches, or pass a function f(t, x[batch dim]) of tensors") from error
 
 
 @cache
