@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float64
 
 if TYPE_CHECKING:
     from trajlab.dynamics.delay import DelayField
@@ -28,11 +29,11 @@ class History:
         last: ``[batch dim]``, the state at the end.
     """
 
-    begin: np.ndarray
-    size: np.ndarray
-    base: np.ndarray
-    table: np.ndarray
-    last: np.ndarray
+    begin: Float64[np.ndarray, "piece"]
+    size: Float64[np.ndarray, "piece"]
+    base: Float64[np.ndarray, "batch piece dim"]
+    table: Float64[np.ndarray, "batch piece 7 dim"]
+    last: Float64[np.ndarray, "batch dim"]
 
 
 def _basis(place: np.ndarray) -> np.ndarray:

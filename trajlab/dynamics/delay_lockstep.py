@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float64
 
 from trajlab.dynamics.delay_history import History
 from trajlab.dynamics.lockstep import Control, at, march
@@ -39,7 +40,7 @@ class Past:
         return at(base, table, (t - begin) / size)
 
 
-def solve_delay_arrays(field: DelayField, given: History, grid: np.ndarray, control: Control) -> Solution:
+def solve_delay_arrays(field: DelayField, given: History, grid: Float64[np.ndarray, "time"], control: Control) -> Solution:
     """Integrate a batch of histories with common steps; as `trajlab.dynamics.delay.solve_delay`, which calls it."""
     past = Past(given, field.longest)
 

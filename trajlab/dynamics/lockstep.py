@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float64
 
 from trajlab.dynamics.dop853 import (
     _A,
@@ -77,7 +78,8 @@ class Control:
     fixed: float = 0.0
 
 
-def solve_arrays(field: VectorField, starts: np.ndarray, grid: np.ndarray, rtol: float, atol: float, most: int) -> Solution:
+def solve_arrays(field: VectorField, starts: Float64[np.ndarray, "batch dim"], grid: Float64[np.ndarray, "time"], rtol: float, atol: float,
+                 most: int) -> Solution:
     """Integrate a batch of numpy arrays; called by `trajlab.dynamics.ode.solve` where there is no compiler.
 
     Args:

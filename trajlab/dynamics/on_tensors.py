@@ -10,6 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +22,7 @@ __all__ = ["on_tensors"]
 NAMES = {"arctan2": "atan2", "power": "pow", "absolute": "abs", "fabs": "abs", "mod": "remainder"}
 
 
-def on_tensors(field: VectorField, t: float, x: torch.Tensor) -> torch.Tensor:
+def on_tensors(field: VectorField, t: float, x: Float[torch.Tensor, "batch dim"]) -> Float[torch.Tensor, "batch dim"]:
     """Rates ``[batch dim]`` of a vector field at tensors of that shape, on their device, differentiable.
 
     Raises:
