@@ -1,0 +1,44 @@
+"""Whole paths of a bridge through all snapshots, at any times."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from trajlab.dynamics.bridges import bridge_paths, root
+from trajlab.models.bridge_evidence import Evidence
+
+__all__ = ["chains", "drawn_paths"]
+
+
+def chains(evidence: Evidence, n: int, generator: torch.Generator) -> Int[Tensor, "path snapshot"]:
+    """Cells that paths pass through: the first spread evenly over its snapshot's weights, each later one drawn from the plan's row."""
+    first = evidence.plans[0].P.sum(1).cumsum(0)
+    place = (torch.rand((), generator=generator, dtype=torch.float64) + torch.arange(n)) / n * first[-1]
+    cells = [torch.searchsorted(first, place, right=True).clamp(max=len(first) - 1)]
+    for plan in evidence.plans:
+        rows = plan.P[cells[-1]].cumsum(1)
+        pick = torch.rand(n, 1, generator=generator, dtype=torch.float64) * rows[:, -1:]
+        cells.append(torch.searchsorted(rows, pick, right=True)[:, 0].clamp(max=rows.shape[1] - 1))
+    return torch.stack(cells, 1)
+
+
+def drawn_paths(evidence: Evidence, clock: Float[Tensor, "snapshot"], times: Float[Tensor, "time"], n: int, seed: int,
+                ) -> Float[Tensor, "path time dim"]:
+    """States of n paths at times within the snapshots', in scaled coordinates. Between grid points paths are Brownian bridges of the noise."""
+    generator = torch.Generator().manual_seed(seed)
+    cells = chains(evidence, n, generator)
+    found = torch.empty(n, len(times), evidence.reference.dim, dtype=torch.float64)
+    noise = root(evidence.reference.D[None])[0]
+    for k, (one, law) in enumerate(zip(evidence.intervals, evidence.laws)):
+        last = k + 1 == len(evidence.intervals)
+        inside = (times >= clock[k]) & ((times <= clock[k + 1]) if last else (times < clock[k + 1]))
+        path = bridge_paths(law.of(cells[:, k]), one.y[cells[:, k + 1]], generator)  # drawn in any case, so that times do not matter to it
+        for index in inside.nonzero().flatten().tolist():
+            place = (float(times[index]) - float(clock[k])) / law.h
+            left = min(int(place + 1e-9), law.steps - 1)
+            share = min(max(place - left, 0.0), 1.0)
+            wobble = (law.h * share * (1 - share)) ** 0.5 * torch.randn(n, len(noise), generator=generator, dtype=torch.float64) @ noise.mT
+            found[:, index] = (1 - share) * path[:, left] + share * path[:, left + 1] + wobble
+    return found

@@ -1,0 +1,64 @@
+"""Hyper-parameters of Schrodinger bridges with reference refinement, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+SCALES = ("none", "one", "each")
+
+
+@dataclass(frozen=True)
+class SchrodingerBridgeConfig:
+    """One frozen record says which family of references, how much noise, and how far the refinement goes.
+
+    Attributes:
+        family: of reference drifts, a name of `trajlab.models.reference_families.FAMILIES` or a `Family`.
+        options: of the family, such as ``{"shape": "symmetric", "ridge": 0.3}``.
+        sigma: volatility, length/sqrt(time) in the scaled coordinates; None to estimate it from means and covariances of the snapshots.
+        iterations: of reference refinement, at most; 0 is the bridge of the first reference alone.
+        steps: of the grid of each interval, on which paths and the linear-noise law live.
+        paths: drawn in each interval for the reference step, where it is not in closed form.
+        tolerance: on the L1 error of the marginals of each plan.
+        settle: the refinement stops where no parameter changes by more than this, relatively.
+        patience: or where the objective has risen so many times running.
+        hold_out: number of an inner snapshot that is left out first, to choose the number of iterations by the energy distance to it; None to stop
+            by the objective alone.
+        scale: of the coordinates: ``none``, ``one`` divisor for all dimensions (distances keep their meaning), or one for ``each``.
+        growth: penalty on the source marginals of the last plans, for populations that grow: small lets cells multiply; None for balanced plans.
+        seed: of the paths.
+
+    Raises:
+        ValueError: a number out of range, or an unknown scale.
+    """
+
+    family: Any = "ou"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    sigma: float | None = None
+    iterations: int = 10
+    steps: int = 40
+    paths: int = 400
+    tolerance: float = 1e-6
+    settle: float = 1e-3
+    patience: int = 3
+    hold_out: int | None = None
+    scale: Literal["none", "one", "each"] = "one"
+    growth: float | None = None
+    seed: int = 0
+
+    @classmethod
+    def mechanistic(cls, family: str, sigma: float, iterations: int = 20, **changes: Any) -> Self:
+        """A known law with unknown parameters, in its own coordinates."""
+        return cls(family=family, sigma=sigma, iterations=iterations, scale="none", **changes)
+
+    def __post_init__(self) -> None:
+        whole = {"iterations": self.iterations + 1, "steps": self.steps - 1, "paths": self.paths, "patience": self.patience}
+        wrong = [name for name, value in whole.items() if value < 1]
+        real = {"sigma": self.sigma, "tolerance": self.tolerance, "settle": self.settle, "growth": self.growth}
+        wrong += [name for name, value in real.items() if value is not None and not value > 0]
+        if wrong:
+            raise ValueError(f"SchrodingerBridgeConfig: {', '.join(f'{n} = {getattr(self, n)}' for n in wrong)}; positive values were wanted "
+                             "(iterations may be 0, steps must be 2 or more)")
+        if self.scale not in SCALES:
+            raise ValueError(f"SchrodingerBridgeConfig: scale={self.scale!r}; one of {SCALES} was wanted")
