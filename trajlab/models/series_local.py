@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -17,10 +17,8 @@ __all__ = ["LIMIT", "Learned", "LocalForecaster", "Runner", "Scale", "held"]
 LIMIT = 20.0  #: standard deviations of the context from its mean that a free run may reach
 
 
-class Runner(Protocol):
-    """What was learned from standardised values: ``runner(z, origins, steps)`` is one free run ``[step dim]`` after each ``z[:origin]``."""
-
-    def __call__(self, z: np.ndarray, origins: Sequence[int], steps: Sequence[int]) -> list[np.ndarray]: ...
+#: What was learned from standardised values: ``runner(z, origins, steps)`` is one free run ``[step dim]`` after each ``z[:origin]``.
+Runner = Callable[[np.ndarray, Sequence[int], Sequence[int]], list[np.ndarray]]
 
 
 @dataclass(frozen=True, eq=False)

@@ -83,9 +83,9 @@ class Tuned(SeriesForecaster):
     def _runs(self, candidate: SeriesForecaster, number: int, context: np.ndarray, cut: int, starts: np.ndarray,
               designs: dict[Any, Any]) -> list[np.ndarray]:
         if isinstance(candidate, LocalForecaster):
-            return candidate.learn(context[:cut], designs).runs(context, list(starts), list(len(context) - starts))
+            return candidate.learn(context[:cut], designs).runs(context, starts.tolist(), (len(context) - starts).tolist())
         rng = np.random.default_rng([number, len(context)])
-        return [np.median(candidate.continuation(context[:s], len(context) - s, 1, rng), 0) for s in starts]
+        return [np.median(candidate.continuation(context[:s], len(context) - s, 1, rng), 0) for s in starts.tolist()]
 
     def chosen(self, context: Float[np.ndarray, "time dim"]) -> SeriesForecaster:
         """The candidate that is best on the tail of a context."""
