@@ -92,3 +92,17 @@ def test_the_helpers_compile_for_complex_numbers():
     assert ramp(0.25 + 1e-20j).imag == 1e-20
     assert lesser(1.0 + 1j, 2.0 + 2j) == 1.0 + 1j
     assert compiled.available()
+
+
+def test_every_right_hand_side_takes_tensors():
+    import torch
+
+    for name in names("ode"):
+        system = chaos(name)
+        x = torch.tensor(states(system, 2), requires_grad=True)
+        rates = system.field(0.3, x)
+        np.testing.assert_allclose(rates.detach().numpy(), system.field(0.3, x.detach().numpy()), rtol=1e-12, atol=1e-12)
+        if name == "Torus":  # depends on time alone
+            continue
+        rates.sum().backward()
+        assert bool(torch.isfinite(x.grad).all()), name

@@ -28,7 +28,7 @@ def ensemble(system: ChaoticSystem, recipe: Recipe) -> Trajectories:
     from trajlab.sources.chaos_clock import unit
 
     if recipe.stochastic and (system.kind != "ode" or not system.dysts):
-        raise ValueError(f"{system.name}: stochastic={recipe.stochastic:g} is for catalogued differential equations, whose deviations are known; call "
+        raise ValueError(f"{system.name}: stochastic={recipe.stochastic:g} is for catalogued differential equations, whose spread is known; call "
                          "trajlab.dynamics.sde.solve_sde with a noise of your own")
     times = unit(system, recipe) / recipe.per_period * np.arange(recipe.points)
     if system.kind == "map":

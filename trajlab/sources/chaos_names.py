@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trajlab.catalog import unknown
 
-__all__ = ["CONSERVATIVE", "DELAY", "EXPLICIT_TIME", "KINDS", "MAPS", "ODE", "kind_of", "names"]
+__all__ = ["CONSERVATIVE", "DELAY", "ESCAPING", "EXPLICIT_TIME", "KINDS", "MAPS", "ODE", "kind_of", "names"]
 
 ODE = (
     "Aizawa", "AnishchenkoAstakhov", "Arneodo", "ArnoldBeltramiChildress", "ArnoldWeb", "AtmosphericRegime", "BeerRNN", "BelousovZhabotinsky",
@@ -36,6 +36,9 @@ KINDS: dict[str, tuple[str, ...]] = {"ode": ODE, "delay": DELAY, "map": MAPS}
 
 #: systems whose rates depend on the time itself; the other driven systems carry the phase of their drive as a component
 EXPLICIT_TIME = ("Torus",)
+
+#: systems whose orbits now and then leave for infinity, at any tolerance: Sakarya's about once in 10,000 periods
+ESCAPING = ("Sakarya",)
 
 #: conserve energy or volume: they have no attractor, so another start is another orbit for good
 CONSERVATIVE = (

@@ -18,14 +18,14 @@ __all__ = ["PORTED"]
 
 @register_jitable
 def positive(x):  # type: ignore[no-untyped-def]
-    """1 where x > 0, else 0."""
-    return 1.0 * (x.real > 0)
+    """1 where x > 0, else 0, in the precision of x (torch would take the default one)."""
+    return (x.real > 0) * (0.0 * x.real + 1.0)
 
 
 @register_jitable
 def direction(x):  # type: ignore[no-untyped-def]
     """-1, 0 or 1."""
-    return 1.0 * (x.real > 0) - 1.0 * (x.real < 0)
+    return positive(x) - positive(-x)
 
 
 @register_jitable

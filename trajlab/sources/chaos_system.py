@@ -126,6 +126,16 @@ class SystemField(VectorField):
         far = np.asarray(self.record["mean"]) + np.asarray(self.record["std"]) * random.normal(size=(12, self.dim))
         return np.concatenate([near, far]), self.p
 
+    @cached_property
+    def on_tensors(self) -> VectorField:
+        """The same law with torch's functions."""
+        from trajlab.sources.chaos_tensors import on_tensors
+
+        return VectorField(on_tensors(self.function), self.dim, self.p, self.names, self.name)
+
+    def __call__(self, t: float, x: Any) -> Any:
+        return super().__call__(t, x) if isinstance(x, np.ndarray) else self.on_tensors(t, x)
+
 
 def of_field(equation: VectorField, start: Any = None, **given: Any) -> ChaoticSystem:
     """A system from one's own vector field.
