@@ -126,15 +126,15 @@ def test_without_a_compiler_the_solution_is_the_same(monkeypatch):
 
 def test_exponents_of_a_linear_equation_are_its_characteristic_roots():
     """rate = -exp(-rate), solved by the branches of Lambert's W at -1 (conjugate pairs)."""
-    got = delay_exponents(LINE, [1.0], 200.0, 4)
-    roots = np.repeat([lambertw(-1, 0).real, lambertw(-1, 1).real], 2)
-    assert np.abs(got.exponents - roots).max() < 3e-3
-    assert (np.abs(got.exponents - roots) < 3 * got.error).all()
+    got = delay_exponents(LINE, [1.0], 100.0, 4)
+    roots = np.array([lambertw(-1, 0).real, lambertw(-1, 1).real])
+    assert np.abs(got.exponents.reshape(2, 2).mean(1) - roots).max() < 2e-3
+    assert (np.abs(got.exponents - np.repeat(roots, 2)) < 3 * got.error).all()
     assert got.exact
 
 
 def test_mackey_glass_is_chaotic_with_one_exponent_zero():
-    got = delay_exponents(GLASS, [1.2], 6000.0, 3, transient=1000.0, seed=1)
+    got = delay_exponents(GLASS, [1.2], 4000.0, 3, transient=1000.0, seed=1)
     assert 0.004 < got.exponents[0] < 0.008  # 0.006 or so at this delay
     assert abs(got.exponents[1]) < 4 * got.error[1] + 5e-4
     assert got.exponents[2] < -0.02
