@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -73,6 +74,7 @@ def separated(arguments: Sequence[str]) -> list[str]:
 
 def chaos(given: Options) -> bool:
     """Run the suite; whether the claim holds, or cannot be judged."""
+    one_thread()
     from trajlab.evaluate.chaos import Where, run
     from trajlab.evaluate.chaos_suite import shipped
     from trajlab.evaluate.chaos_verdict import judge, write
@@ -87,6 +89,12 @@ def chaos(given: Options) -> bool:
     without = "" if "parquet" in files else " (no parquet: pip install pyarrow)"
     print(f"results: {', '.join(map(str, files.values()))}{without}\nreport: {page}")
     return outcome.verdict != "behind"
+
+
+def one_thread() -> None:
+    """Small matrices on few cores: threads that wait for each other cost many times what they bring. Read by the libraries when they are loaded."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
 
 
 def say(line: str) -> None:
