@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from laws.sequences import NETS
 
 from trajlab.nets.causal_transformer import CausalTransformer, rotary
-from trajlab.nets.gru import GRUSequence
-from trajlab.nets.state_space import Diagonal, StateSpace
+from trajlab.nets.state_space import Diagonal
 from trajlab.nets.window_perceptron import WindowPerceptron
-
-NETS = {
-    "gru": lambda: GRUSequence(3, 8, 2),
-    "causal_transformer": lambda: CausalTransformer(3, 8, 2, heads=2, reach=5),
-    "state_space": lambda: StateSpace(3, 8, 2, modes=4),
-}
 
 
 @pytest.fixture(params=NETS)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import inspect
 from abc import abstractmethod
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -45,7 +44,7 @@ class Foreign(SeriesForecaster):
         return out
 
 
-def from_function(function: Callable[..., Any], name: str | None = None, shortest: int = 2) -> Foreign:
+def from_function(function: Any, name: str | None = None, shortest: int = 2) -> Foreign:
     """A forecaster from ``function(context[time dim], steps) -> [steps dim]`` or ``[draw steps dim]``.
 
     Args:

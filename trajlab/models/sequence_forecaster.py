@@ -77,9 +77,9 @@ def gru(**settings: Any) -> SequenceForecaster:
 
 def transformer(**settings: Any) -> SequenceForecaster:
     """A causal transformer with rotary positions; ``settings`` of `SequenceConfig`."""
-    return _of("transformer", {"width": 32, "layers": 2}, settings)
+    return _of("transformer", {"options": {"reach": 8, "norm": False}}, settings)
 
 
 def state_space(**settings: Any) -> SequenceForecaster:
     """A diagonal state-space model (Gu et al. 2022, S4D); ``settings`` of `SequenceConfig`."""
-    return _of("state_space", {"width": 32, "layers": 2}, settings)
+    return _of("state_space", {"options": {"steps": (0.1, 3.0), "norm": False}}, settings)

@@ -48,16 +48,16 @@ class SequenceConfig:
     options: dict[str, object] = field(default_factory=dict)
     lags: int = 2
     window: int = 40
-    unroll: int = 8
+    unroll: int = 4
     washout: int = 8
-    steps: int = 160
+    steps: int = 100
     seconds: float | None = None
     batch: int = 32
     lr: float = 3e-3
     tail: float = 0.2
-    horizon: int = 60
+    horizon: int = 50
     patience: int = 3
-    ridge: tuple[float, ...] = (1e-10, 1e-8, 1e-6, 1e-4, 1e-2)
+    ridge: tuple[float, ...] = (1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2)
     finetune: int = 0
     seed: int = 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -87,7 +88,8 @@ def judged(frames: int, config: SequenceConfig) -> int:
 def fitted(module: SequenceModule, series: list[Tensor], config: SequenceConfig, steps: int, seed: int) -> SequenceModule:
     """Train on the heads of series ``[time dim]``, judged on their tails; then choose the readout's penalty likewise and solve it on all frames.
 
-    The result computes in float64.
+    The net as it was before training, with a readout solved for in the same way (an echo state network of another kind), is a candidate too: on a
+    short budget its features are sometimes the better ones. The result computes in float64.
     """
     from trajlab.train.loop import train
 
@@ -101,50 +103,50 @@ def fitted(module: SequenceModule, series: list[Tensor], config: SequenceConfig,
     how = TrainConfig(**budget, batch=config.batch, lr=config.lr, warmup=10, clip=1.0, ema=0.0, seed=seed, accelerator="cpu",
                       validate_every=max(1, steps // 8), patience=config.patience, keep="best", log_every=10**6)
     solve(module, heads, config, 1e-4)
+    before = copy.deepcopy(module)
     train(module, NextAndFreeRun(config, stray.clamp(min=1e-9)), Stretches(heads, length), how, validate=judge, progress=False)
-    module.double().requires_grad_(False)
-    return chosen(module, [u.double() for u in standard], config, judge)
+    tried = [chosen(net.double().requires_grad_(False), [u.double() for u in standard], config, judge) for net in (module, before)]
+    return min(tried, key=lambda found: found[1])[0]
 
 
-def chosen(module: SequenceModule, standard: list[Tensor], config: SequenceConfig, judge: Judge) -> SequenceModule:
-    """The module with the best readout by the judge: the trained one, or one of those solved for with the penalties of the config."""
+def chosen(module: SequenceModule, standard: list[Tensor], config: SequenceConfig, judge: Judge) -> tuple[SequenceModule, float]:
+    """The module with the best readout by the judge, and its error: the readout it has, or one solved for with a penalty of the config."""
     heads = [u[: trained(len(u), config)] for u in standard]
-    kept = {name: value.clone() for name, value in module.readout.state_dict().items()}
     best, penalty = judge(module)["error"], None
-    equations = normal_equations(module, heads, config.washout)
+    kept, parts = copy.deepcopy(module.readout.state_dict()), rows(module, heads, config.washout)
     for candidate in config.ridge:
-        put(module, equations, candidate)
+        put(module, parts, candidate)
         error = judge(module)["error"]
         if error < best:
             best, penalty = error, candidate
     if penalty is None:
         module.readout.load_state_dict(kept)
     else:
-        put(module, normal_equations(module, standard, config.washout), penalty)
-    return module
+        put(module, rows(module, standard, config.washout), penalty)
+    return module, best
 
 
 def solve(module: SequenceModule, series: list[Tensor], config: SequenceConfig, penalty: float) -> None:
     """Put the readout of least squares, in place."""
-    put(module, normal_equations(module, series, config.washout), penalty)
+    put(module, rows(module, series, config.washout), penalty)
 
 
 @torch.no_grad()
-def normal_equations(module: SequenceModule, series: list[Tensor], washout: int) -> tuple[Tensor, Tensor]:
-    """Features with a constant, scaled to unit root mean square (kept with them), and the true increments, over all series."""
-    rows, targets = [], []
+def rows(module: SequenceModule, series: list[Tensor], washout: int) -> tuple[Tensor, Tensor]:
+    """Features and true increments in units of ``pace`` at all frames after the washout, of all series."""
+    features, targets = [], []
     for u in series:
         told, _ = module.features(u[None, :-1])
         skip = min(washout, told.shape[1] - 1)
-        rows.append(told[0, skip:].double())
+        features.append(told[0, skip:].double())
         targets.append((u.diff(dim=0) / module.pace)[module.lags + skip :].double())
-    return torch.cat(rows), torch.cat(targets)
+    return torch.cat(features), torch.cat(targets)
 
 
 @torch.no_grad()
-def put(module: SequenceModule, equations: tuple[Tensor, Tensor], penalty: float) -> None:
+def put(module: SequenceModule, samples: tuple[Tensor, Tensor], penalty: float) -> None:
     """Ridge regression on columns scaled to unit root mean square, lambda N I on them; the constant is not penalised."""
-    told, target = equations
+    told, target = samples
     centre, aim = told.mean(0), target.mean(0)
     scale = (told - centre).square().mean(0).sqrt().clamp(min=1e-12)
     z = (told - centre) / scale

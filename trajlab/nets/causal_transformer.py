@@ -28,13 +28,17 @@ def rotary(x: Float[Tensor, "... time size"], first: int, base: float = 1000.0) 
     return torch.cat([one * cos - two * sin, one * sin + two * cos], -1)
 
 
-class Block(nn.Module):
-    """Attention to the last ``reach`` frames, and a perceptron; both after a layer norm and added to what came in."""
+def _norm(width: int, there: bool) -> nn.Module:
+    return nn.LayerNorm(width) if there else nn.Identity()
 
-    def __init__(self, width: int, heads: int, reach: int) -> None:
+
+class Block(nn.Module):
+    """Attention to the last ``reach`` frames, and a perceptron; both after a norm, where there is one, and added to what came in."""
+
+    def __init__(self, width: int, heads: int, reach: int, norm: bool) -> None:
         super().__init__()
         self.heads, self.reach = heads, reach
-        self.before, self.between = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.before, self.between = _norm(width, norm), _norm(width, norm)
         self.ask, self.mix = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.perceptron = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
 
@@ -62,22 +66,23 @@ class CausalTransformer(nn.Module):
 
     Args:
         inputs: channels in.
-        width: features; they come out, after a layer norm.
+        width: features; they come out.
         layers: of attention.
         heads: of each layer; the width of each must be even.
         reach: frames that a layer looks at, the present one among them. What it keeps, and so the cost of a frame, does not grow with time.
+        norm: layer norms; without them features are smooth functions of what comes in, which a linear readout can use to many digits.
 
     Raises:
         ValueError: the width is not an even multiple of the heads, or the reach is below 1.
     """
 
-    def __init__(self, inputs: int, width: int = 64, layers: int = 2, heads: int = 4, reach: int = 64) -> None:
+    def __init__(self, inputs: int, width: int = 64, layers: int = 2, heads: int = 4, reach: int = 64, norm: bool = True) -> None:
         super().__init__()
         if width % (2 * heads) or reach < 1:
             raise ValueError(f"width={width}, heads={heads}, reach={reach}; an even width a head and a reach of at least 1 were wanted")
         self.inputs, self.width = inputs, width
-        self.embed, self.last = nn.Linear(inputs, width), nn.LayerNorm(width)
-        self.blocks = nn.ModuleList([Block(width, heads, reach) for _ in range(layers)])
+        self.embed, self.last = nn.Linear(inputs, width), _norm(width, norm)
+        self.blocks = nn.ModuleList([Block(width, heads, reach, norm) for _ in range(layers)])
 
     def forward(self, x: Float[Tensor, "batch time inputs"], state: State | None = None) -> tuple[Float[Tensor, "batch time width"], State]:
         """Features of every frame, from it and the ones before, and the state after the last.

@@ -67,6 +67,10 @@ class Diagonal(nn.Module):
         return y + self.through * u, now
 
 
+def _norm(width: int, there: bool) -> nn.Module:
+    return nn.LayerNorm(width) if there else nn.Identity()
+
+
 class StateSpace(nn.Module):
     """Diagonal state-space layers, each followed by a gated linear mixing of channels and added to what came in.
 
@@ -74,17 +78,20 @@ class StateSpace(nn.Module):
 
     Args:
         inputs: channels in.
-        width: features; they come out, after a layer norm.
+        width: features; they come out.
         layers: of them.
         modes, steps: of each, see `Diagonal`.
+        norm: layer norms; without them features are smooth functions of what comes in, which a linear readout can use to many digits.
     """
 
-    def __init__(self, inputs: int, width: int = 64, layers: int = 2, modes: int = 16, steps: tuple[float, float] = (0.01, 0.5)) -> None:
+    def __init__(
+        self, inputs: int, width: int = 64, layers: int = 2, modes: int = 16, steps: tuple[float, float] = (0.01, 0.5), norm: bool = True
+    ) -> None:
         super().__init__()
         self.inputs, self.width = inputs, width
-        self.embed, self.last = nn.Linear(inputs, width), nn.LayerNorm(width)
+        self.embed, self.last = nn.Linear(inputs, width), _norm(width, norm)
         self.systems = nn.ModuleList([Diagonal(width, modes, steps) for _ in range(layers)])
-        self.norms = nn.ModuleList([nn.LayerNorm(width) for _ in range(layers)])
+        self.norms = nn.ModuleList([_norm(width, norm) for _ in range(layers)])
         self.mixes = nn.ModuleList([nn.Linear(width, 2 * width) for _ in range(layers)])
 
     def forward(
