@@ -25,7 +25,12 @@ from trajlab.models.tuning import log_error
 __all__ = ["Identified", "IdentifiedConfig", "Model"]
 
 #: names of libraries: degree of the polynomial, degree of the denominator, whether with waves
-LIBRARIES = {"quadratic": (2, 0, False), "cubic": (3, 0, False), "quartic": (4, 0, False), "waves": (2, 0, True), "rational": (3, 2, False)}
+LIBRARIES = {"quadratic": (2, 0, False), "cubic": (3, 0, False), "quartic": (4, 0, False), "waves": (2, 0, True), "quintic": (5, 0, False),
+             "sextic": (6, 0, False), "rational": (3, 2, False)}
+
+
+SURE = -2.0  #: mean logarithm of the error on the tail that a found equation must stay below
+FLOOR = 2.0  #: an error of one frame below so many deviations of the noise is noise: that of two frames, and of the slope
 
 
 @dataclass(frozen=True)
@@ -33,10 +38,10 @@ class IdentifiedConfig:
     """Settings of `Identified`.
 
     Attributes:
-        libraries: tried in this order: ``quadratic``, ``cubic``, ``quartic``, ``waves`` (quadratic, and the sine and cosine of each channel
-            in its own units), ``rational`` (cubic over quadratic).
+        libraries: tried in this order, up to the first that is exact or comes down to the noise that smoothing finds: polynomials (``quadratic`` to
+            ``sextic``), ``waves`` (quadratic, and the sine and cosine of each channel in its own units), ``rational`` (cubic over quadratic).
         noisy: those of them that are also fitted by multiple shooting.
-        exact: error of one frame, in standard deviations, below which an equation is taken for found and nothing else is tried.
+        exact: error of one frame, in standard deviations, below which an equation that also forecasts the tail is taken for found.
         most: coefficients, at most; larger libraries are left out, as are those with fewer than two frames a coefficient of one channel.
         segment: frames of a segment of multiple shooting.
         window: segments that are fitted to find the state where a forecast starts.
@@ -47,10 +52,10 @@ class IdentifiedConfig:
         ValueError: an unknown library, or a setting outside its range.
     """
 
-    libraries: tuple[str, ...] = ("quadratic", "cubic", "waves", "quartic", "rational")
+    libraries: tuple[str, ...] = ("quadratic", "cubic", "waves", "quartic", "quintic", "rational", "sextic")
     noisy: tuple[str, ...] = ("quadratic", "cubic", "waves")
     exact: float = 1e-6
-    most: int = 200
+    most: int = 260
     segment: int = 8
     window: int = 12
     share: float = 0.2
@@ -76,8 +81,7 @@ class Model:
         segment, window: see `IdentifiedConfig`; 0 where the states are taken as they are.
         noise: standard deviation of the observations.
         end: number of frames it was fitted to, after which its own last state is the best one.
-        score: `trajlab.models.tuning.log_error` on the tail of the context, mean over the origins, when it was fitted to what is before; minus
-            infinity where it was taken for found without looking at the tail.
+        score: `trajlab.models.tuning.log_error` on the tail of the context, mean over the origins, when it was fitted to what is before.
     """
 
     name: str
@@ -86,7 +90,7 @@ class Model:
     window: int = 0
     noise: float = 0.0
     end: int = -1
-    score: float = -np.inf
+    score: float = np.inf
 
     def state(self, z: Float[np.ndarray, "time dim"]) -> Float[np.ndarray, "dim"]:
         """The state at the last frame of a history."""
@@ -141,14 +145,18 @@ class Identified(LocalForecaster):
                              f"{self.config.most} coefficients and two of the {len(z)} frames for each; give a longer context, fewer channels or a "
                              "larger most")
         cut = len(z) - max(1, round(self.config.share * len(z)))
+        curve, noise = smoothed(z[:cut])
         found: list[tuple[Model, float]] = []
         for name, made in libraries.items():
-            model = Model(name, one_step(first_guess(Equation.zero(made, z.shape[1]), z[:cut]), z[:cut]))
+            if any(error < FLOOR * noise for _, error in found):
+                break
+            model = Model(name, one_step(first_guess(Equation.zero(made, z.shape[1]), z[:cut]), z[:cut], iterations=16 if made.below else 8))
             if model.fitted.error < self.config.exact:
-                return self._again(model, z)
+                score = self._score(model, z, cut)
+                if score < SURE:
+                    return replace(self._again(model, z), score=score)
             found.append((model, model.fitted.error))
         models = [model for model, error in sorted(found, key=lambda pair: pair[1])[:2] if np.isfinite(error)]
-        curve, noise = smoothed(z[:cut])
         for name in self.config.noisy:
             if name in libraries:
                 guess = first_guess(Equation.zero(libraries[name], z.shape[1]), curve, 1e-6)
@@ -156,7 +164,7 @@ class Identified(LocalForecaster):
                 if np.isfinite(fitted.error):
                     models.append(Model(f"noisy {name}", fitted, self.config.segment, self.config.window, fitted.error, cut))
         if not models:
-            return replace(found[0][0], score=np.inf)
+            return found[0][0]
         scores = [self._score(model, z, cut) for model in models]
         best = int(np.argmin(scores))
         return replace(self._again(models[best], z), score=scores[best])

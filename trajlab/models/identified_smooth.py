@@ -11,7 +11,7 @@ from trajlab.models.identified_library import Equation
 
 __all__ = ["first_guess", "smoothed"]
 
-PENALTIES = tuple(10.0**p for p in np.arange(-3.0, 6.1, 0.5))
+PENALTIES = tuple(10.0**p for p in np.arange(-7.0, 6.1, 0.5))
 EDGE = 3  #: frames at each end where derivatives of the spline are not trusted
 
 
@@ -48,7 +48,7 @@ def smoothed(z: Float[np.ndarray, "time dim"]) -> tuple[Float[np.ndarray, "time 
     return found, noise
 
 
-def first_guess(equation: Equation, z: Float[np.ndarray, "time dim"], ridge: float = 1e-10) -> Equation:
+def first_guess(equation: Equation, z: Float[np.ndarray, "time dim"], ridge: float = 1e-13) -> Equation:
     """Coefficients from derivatives of a spline of degree 5 through states: num . phi - z' (den . phi) = z', by least squares at frames and between.
 
     Source: the regression of Brunton et al. (2016), here dense; with denominators as of Kaheman et al. (2020).
