@@ -186,6 +186,7 @@ class Identified(LocalForecaster):
     def _again(self, model: Model, z: np.ndarray) -> Model:
         """Fitted again to all frames, starting from what was found."""
         if not model.segment:
-            return replace(model, fitted=one_step(model.fitted.equation, z, iterations=3))
+            again = one_step(model.fitted.equation, z, iterations=3)
+            return replace(model, fitted=again) if again.error < 3 * model.fitted.error else model
         fitted = multiple(model.fitted.equation, z, smoothed(z)[0], self.config.segment, noise=model.noise)
         return replace(model, fitted=fitted, noise=fitted.error, end=len(z)) if np.isfinite(fitted.error) else model
