@@ -12,17 +12,17 @@ from trajlab.catalog import load
 from trajlab.models import FORECASTERS
 from trajlab.types import Trajectories
 
-FRAMES, STEPS = 260, 30
+FRAMES, STEPS = 220, 20
 
 
 def _quick_sequence(name):
-    return lambda: getattr(importlib.import_module("trajlab.models.sequence_forecaster"), name)(steps=3, width=8, batch=4)
+    return lambda: getattr(importlib.import_module("trajlab.models.sequence_forecaster"), name)(steps=2, width=8, layers=1, batch=2, window=20, horizon=4)
 
 
 def _quick_diffusion():
     module = importlib.import_module("trajlab.models.series_diffusion")
     config = importlib.import_module("trajlab.models.series_diffusion_config")
-    return module.SeriesDiffusion(config.DiffusionConfig(reference="linear", width=8, layers=1, steps=3, batch=8, evaluations=3))
+    return module.SeriesDiffusion(config.DiffusionConfig(reference="linear", width=8, layers=1, steps=3, batch=8, evaluations=5))
 
 
 #: Cheaper settings of what learns for long by default; what is not named is built without arguments.
