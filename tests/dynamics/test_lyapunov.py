@@ -82,6 +82,34 @@ def test_a_swinging_pendulum_is_not_chaotic():
     assert found.entropy[0] < 0.02
 
 
+def kinked(t, x, p):
+    return (-x[0] - 3.0 * (abs(x[0] - 1.0) - abs(x[0] + 1.0)), -0.5 * x[1])
+
+
+class Kinked(VectorField):
+    """Probed where its kinks are not felt, so that its derivatives look exact."""
+
+    def probe(self):
+        return np.array([[30.0, 30.0], [-40.0, 20.0], [50.0, 50.0], [60.0, 60.0]]), self.p
+
+
+def test_derivatives_that_are_wrong_on_the_orbit_are_replaced():
+    field = Kinked(kinked, 2)
+    assert field.exact  # or else this test shows nothing
+    found = lyapunov(field, np.array([[0.0, 0.0]]), 20.0)
+    np.testing.assert_allclose(found.exponents, [5.0, -0.5], rtol=1e-2)
+    assert not found.exact
+
+
+def jumping(t, x, p):
+    return (x[1], -x[0] + (0.5 if x[0] > 0.2 else -0.5))
+
+
+def test_jumps_are_passed():
+    found = lyapunov(VectorField.of(jumping, 2), np.array([[1.0, 1.0]]), 20.0)
+    assert abs(found.sum) < 1e-3
+
+
 def test_without_compiler(monkeypatch):
     monkeypatch.setenv("TRAJLAB_NO_COMPILER", "1")
     slow = VectorField.of(linear, 3, a=0.2, b=-1.0, c=-30.0, shear=1.0)

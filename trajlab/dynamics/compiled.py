@@ -173,11 +173,11 @@ def _differences(function: Callable[..., Any], dim: int) -> Any:
 
 def _agree(exact: Any, differences: Any, dim: int, states: np.ndarray, p: np.ndarray) -> bool:
     """An imaginary step is silently wrong through abs and the like, which drop or keep imaginary parts as they please, and through powers above 2 of
-    negative numbers, whose compiled code goes by the angle. So states of other signs are probed too; where the function itself is not finite there,
+    negative numbers, whose compiled code goes by the angle. So states of other signs and sizes are probed too; where the function itself is not finite there,
     they say nothing."""
     one, two, eye = np.empty((dim, dim)), np.empty((dim, dim)), np.eye(dim)
     signs = np.random.default_rng(1).choice([-1.0, 1.0], size=states.shape)
-    for state in np.concatenate([states, -states, signs * states]):
+    for state in np.concatenate([states, -states, signs * states, 0.1 * states]):
         exact(0.37, state, eye, p, one)
         differences(0.37, state, eye, p, two)
         good = np.isfinite(two)

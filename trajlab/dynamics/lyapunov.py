@@ -10,17 +10,19 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from trajlab.dynamics.compiled import EPSILON, is_exact, tangent
 from trajlab.dynamics.fields import VectorField
 from trajlab.dynamics.lyapunov_result import Lyapunov, entropy, kaplan_yorke
 from trajlab.dynamics.ode import REASONS, solve
 
-_WHOLE: WeakKeyDictionary[VectorField, dict[int, Any]] = WeakKeyDictionary()  #: compiled right-hand sides of orbit and vectors
+_WHOLE: WeakKeyDictionary[VectorField, dict[int, Any]] = WeakKeyDictionary()  #: compiled derivatives (0), and orbits with k vectors (k)
 
 __all__ = ["Lyapunov", "entropy", "kaplan_yorke", "later", "lyapunov"]
 
 BLOCKS, ALIGN = 20, 2  #: blocks of a window, and blocks before them in which the vectors find their directions
 HALVED = 2.0**8  #: tolerances whose ratio is this have steps whose ratio is 2, with an error of order 8
 MOST = 1_000_000_000  #: evaluations of a window
+PROBES = 200  #: states of each orbit at which derivatives are compared with differences
 
 
 def lyapunov(system: Any, x0: Any, duration: float, *, t0: float | Sequence[float] | np.ndarray = 0.0, count: int | None = None, rtol: float = 1e-9,
@@ -49,14 +51,14 @@ def lyapunov(system: Any, x0: Any, duration: float, *, t0: float | Sequence[floa
         return _other(system, x0, duration, count, rtol, seed)
     starts, times, tolerance = _checked(system, x0, duration, t0, rtol, rtol if atol is None else atol)
     vectors = first_vectors(system.dim, system.dim if count is None else count, seed, system.name)
-    run = _runner(system, len(vectors))
+    run, exact = _runner(system, len(vectors), starts, times, duration)
     jobs = [(start, time, scale) for scale in (1.0, HALVED) for start, time in zip(starts, times)]
     with ThreadPoolExecutor(min(len(jobs), workers or os.cpu_count() or 1)) as pool:
         told = list(pool.map(lambda job: run(job[0], vectors, job[1], duration, *(job[2] * tolerance)), jobs))
-    return _gathered(system, told, len(starts), duration, tolerance)
+    return _gathered(system, told, len(starts), duration, tolerance, exact)
 
 
-def _gathered(system: VectorField, told: list[Any], windows: int, duration: float, tolerance: np.ndarray) -> Lyapunov:
+def _gathered(system: VectorField, told: list[Any], windows: int, duration: float, tolerance: np.ndarray, exact: bool) -> Lyapunov:
     """The result, from (status, blocks, time, evaluations, growth, divergence) of the windows at the finer and then the coarser step."""
     span = duration / BLOCKS
     for number, (status, _, reached, *_) in enumerate(told):
@@ -69,20 +71,23 @@ def _gathered(system: VectorField, told: list[Any], windows: int, duration: floa
     divergences = np.stack([item[5][ALIGN:] for item in told[:windows]]) / span
     rtol = float(tolerance[0])
     return Lyapunov(fine[:, :, order], coarse[:, :, order], divergences, float(duration), system.dim, system.name, system.period,
-                    (rtol, HALVED * rtol), system.rhs is not None and system.exact, int(sum(item[3] for item in told)))
+                    (rtol, HALVED * rtol), exact, int(sum(item[3] for item in told)))
 
 
-def _runner(system: VectorField, count: int) -> Any:
-    """A function (start, vectors, time, duration, rtol, atol) -> (status, blocks, time reached, evaluations, growth, divergence)."""
+def _runner(system: VectorField, count: int, starts: np.ndarray, times: np.ndarray, duration: float) -> tuple[Any, bool]:
+    """A function (start, vectors, time, duration, rtol, atol) -> (status, blocks, time reached, evaluations, growth, divergence), and whether its
+    derivatives are exact."""
     if system.rhs is None:
         from trajlab.dynamics.lyapunov_plain import run
 
-        return lambda *given: run(system, *given)
+        return lambda *given: run(system, *given), False
     from trajlab.dynamics.lyapunov_driver import augmented, spectrum_driver
 
     known, drive = _WHOLE.setdefault(system, {}), spectrum_driver()
+    if not known:
+        known[0] = checked_tangent(system, starts, times, duration)
     if count not in known:
-        known[count] = augmented(system.rhs, system.tangent, system.dim, count)
+        known[count] = augmented(system.rhs, known[0], system.dim, count)
     whole = known[count]
 
     def compiled(start: np.ndarray, vectors: np.ndarray, time: float, duration: float, rtol: float, atol: float) -> tuple[Any, ...]:
@@ -90,7 +95,33 @@ def _runner(system: VectorField, count: int) -> Any:
         growth, divergence = np.zeros((ALIGN + BLOCKS, count)), np.zeros(ALIGN + BLOCKS)
         return *drive(whole, state, float(time), duration / BLOCKS, system.p, rtol, atol, MOST, growth, divergence), growth, divergence
 
-    return compiled
+    return compiled, is_exact(known[0])
+
+
+def checked_tangent(system: VectorField, starts: np.ndarray, times: np.ndarray, duration: float) -> Any:
+    """The field's compiled derivatives if they agree with differences along the orbits, and compiled differences if they do not.
+
+    An imaginary step is silently wrong where a function drops imaginary parts, which a few probes may not show: a Chua diode's kinks are felt within
+    them alone.
+    """
+    bad, eye, columns, up, down = [], np.eye(system.dim), np.empty((system.dim, system.dim)), np.empty(system.dim), np.empty(system.dim)
+    if not system.exact:
+        return system.tangent
+    grid = np.concatenate([[0.0], np.sort(np.random.default_rng(0).uniform(0.0, 0.1 * duration, PROBES))])
+    for start, time in zip(starts, times):
+        orbit = solve(system, start[None], time + grid, rtol=1e-6, atol=1e-6, failed="keep").x[0]
+        for t, x in zip(time + grid, orbit[np.isfinite(orbit).all(1)]):
+            system.tangent(t, x, eye, system.p, columns)
+            size = EPSILON * np.maximum(1.0, np.abs(x))
+            for j in range(system.dim):
+                system.rhs(t, x + size[j] * eye[j], system.p, up)
+                system.rhs(t, x - size[j] * eye[j], system.p, down)
+                slope = (up - down) / (2.0 * size[j])
+                if not np.allclose(slope, columns[j], rtol=1e-3, atol=1e-4 * max(1.0, np.abs(columns).max())):
+                    bad.append(x)
+    # A kink may lie within a difference by chance; a wrong derivative shows again and again.
+    wrong = len(bad) > len(starts) * PROBES // 100
+    return tangent(system.function, system.dim, None, (np.array(bad), system.p)) if wrong else system.tangent
 
 
 def first_vectors(dim: int, count: int, seed: int, name: str) -> np.ndarray:

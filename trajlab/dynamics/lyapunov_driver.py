@@ -15,12 +15,13 @@ import numba as nb
 import numpy as np
 
 from trajlab.dynamics.compiled import only
-from trajlab.dynamics.dop853 import DONE, EXTRA, NOT_FINITE, RHS, STAGES, TOO_MANY_STEPS, advance
+from trajlab.dynamics.dop853 import DONE, EXTRA, NOT_FINITE, RHS, STAGES, TOO_MANY_STEPS, TOO_SMALL, advance
 
 __all__ = ["augmented", "orthonormalise", "spectrum", "spectrum_driver"]
 
 WIDE, NARROW, TOO_WIDE = 6.0, 3.0, 10.0  #: differences of log growth between two re-orthonormalisations: fewer steps, more steps, once more
 LONGEST = 64  #: steps between two re-orthonormalisations, at most
+JUMPS = 2_000  #: steps forced over jumps of the field, at most
 
 
 def augmented(rhs: Any, tangent: Any, dim: int, count: int) -> Any:
@@ -97,7 +98,7 @@ def spectrum(whole, y, t, span, p, rtol, atol, most, grown, divergence):  # type
     logs, saved = np.empty(count), np.empty(size)
     v = y[dim : size - 1].reshape((count, dim))
     grown[:] = 0.0
-    begin, h, steps, calls = t, 0.0, 1, 0
+    begin, h, steps, calls, jumps = t, 0.0, 1, 0, 0
     for block in range(blocks):
         stop, w = begin + (block + 1) * span, 0.0
         while t != stop:
@@ -108,7 +109,16 @@ def spectrum(whole, y, t, span, p, rtol, atol, most, grown, divergence):  # type
             y[size - 1] = 0.0
             status, t, h, more = advance(whole, t, stop, y, h, p, rtol, atol, steps, slopes, work)
             calls += more
-            if status == DONE:
+            if status == TOO_SMALL and jumps < JUMPS:  # a jump, where no step is small enough: one of a few roundings of t is taken as it is
+                jumps += 1
+                tiny = 1e-13 * max(abs(t), 1e-3)
+                status, t, h, more = advance(whole, t, t + tiny, y, tiny, p, 1e30, 1e30, 1, slopes, work)
+                calls, h = calls + more, 100.0 * tiny
+                if status != DONE and status != TOO_MANY_STEPS:
+                    return status, block, t, calls
+                if t > stop:
+                    t = stop
+            elif status == DONE:
                 t = stop
             elif status != TOO_MANY_STEPS:
                 return status, block, t, calls
