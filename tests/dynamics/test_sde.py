@@ -8,7 +8,7 @@ import torch
 
 from trajlab.dynamics.fields import VectorField
 from trajlab.dynamics.ode import solve
-from trajlab.dynamics.sde import solve_sde
+from trajlab.dynamics.sde import _row_noise, solve_sde
 
 
 def decay(t, x, p):
@@ -101,3 +101,13 @@ def test_bad_input(x0, times, more, message):
         solve_sde(PULL, x0, times, **{"noise": 0.1, **more})
     with pytest.raises(TypeError, match="the drift is a float"):
         solve_sde(3.0, [1.0], [0, 1], noise=0.1)
+
+
+def test_increments_and_their_integrals_have_the_covariance_of_brownian_motion():
+    """Over a step h: Var W = h, Var of the integral of W = h^3 / 3, covariance h^2 / 2."""
+    h = 0.3
+    noise = _row_noise(400, 20, 0, torch.zeros(1, dtype=torch.float64))
+    w, integral = (v.flatten().numpy() for v in noise(0.0, h, return_U=True))
+    found = np.cov(w, integral)
+    assert np.allclose(found, [[h, h**2 / 2], [h**2 / 2, h**3 / 3]], rtol=0.07)
+    assert torch.equal(noise(0.0, h), noise(0.0, h, return_U=True)[0])
