@@ -32,7 +32,7 @@ def largest_stretch(gradient: Float[np.ndarray, "... dim dim"]) -> Float[np.ndar
         (a, b), (c, d) = (gradient[..., 0, 0], gradient[..., 0, 1]), (gradient[..., 1, 0], gradient[..., 1, 1])
         # s^2 - 4 d^2 as a sum of squares, which cannot fall below 0
         root = np.hypot(a - d, b + c) * np.hypot(a + d, b - c)
-        return np.sqrt(0.5 * (a * a + b * b + c * c + d * d + root))
+        return np.asarray(np.sqrt(0.5 * (a * a + b * b + c * c + d * d + root)))
     if dim == 3:
         tensor = cauchy_green(gradient)
         mean = np.trace(tensor, axis1=-2, axis2=-1) / 3.0
@@ -40,7 +40,7 @@ def largest_stretch(gradient: Float[np.ndarray, "... dim dim"]) -> Float[np.ndar
         size = np.sqrt((rest * rest).sum((-2, -1)) / 6.0)
         safe = np.where(size > 0.0, size, 1.0)
         angle = np.arccos(np.clip(0.5 * np.linalg.det(rest / safe[..., None, None]), -1.0, 1.0)) / 3.0
-        return np.sqrt(mean + 2.0 * size * np.cos(angle))
+        return np.asarray(np.sqrt(mean + 2.0 * size * np.cos(angle)))
     good = np.isfinite(gradient).all((-2, -1))
     largest = np.full(gradient.shape[:-2], np.nan)
     largest[good] = np.linalg.norm(gradient[good], 2, axis=(-2, -1))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -67,13 +68,13 @@ def null_direction(tensor: Float[np.ndarray, "place 2 2"], stretch: Float[np.nda
     return first[:, None] * vectors[..., 0] + second[:, None] * vectors[..., 1]
 
 
-def elliptic_barriers(tensor: Tensor, cores: Float[np.ndarray, "core 2"], reach: float, config: EllipticConfig | None = None,
+def elliptic_barriers(tensor: Tensor, cores: Any, reach: float, config: EllipticConfig | None = None,
                       outermost: bool = True) -> list[EllipticBarrier]:
     """Closed null-geodesics around cores.
 
     Args:
         tensor: C at places, from `trajlab.dynamics.cauchy_green.grid_tensor` (fast) or `flow_tensor` (exact).
-        cores: a point inside of each vortex, see `vortex_cores`.
+        cores: ``[core 2]``, a point inside of each vortex, see `vortex_cores`.
         reach: length of the sections, which start at the cores and run along the first axis.
         outermost: only the curve with the largest area around each core; otherwise all that were found, largest first.
 

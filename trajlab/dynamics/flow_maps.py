@@ -61,7 +61,7 @@ class FlowMap:
     @property
     def volume(self) -> np.ndarray:
         """``[...]``, det DF: 1 throughout for an incompressible flow."""
-        return np.linalg.det(self.gradient)
+        return np.asarray(np.linalg.det(self.gradient))
 
 
 def flow_map(flow: VectorField, starts: Any, t0: float = 0.0, duration: float | None = None, *, steps: int | None = None, method: str = "rk4",

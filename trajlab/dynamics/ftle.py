@@ -29,7 +29,7 @@ def exponents(found: FlowMap, scale: Callable[[np.ndarray], np.ndarray] | None =
         scale: scale factors of curvilinear coordinates, see `trajlab.dynamics.cauchy_green.in_metric`.
     """
     gradient = found.gradient if scale is None else in_metric(found, scale)
-    return np.log(largest_stretch(gradient)) / abs(found.duration)
+    return np.asarray(np.log(largest_stretch(gradient)) / abs(found.duration))
 
 
 def ftle(flow: VectorField, starts: Any, t0: float = 0.0, duration: float | None = None, *, steps: int | None = None, by: str = "tangent",
@@ -80,7 +80,7 @@ def rotation_angle(gradient: Float[np.ndarray, "... dim dim"]) -> Float[np.ndarr
     """
     dim = gradient.shape[-1]
     if dim == 2:
-        return np.abs(np.arctan2(gradient[..., 1, 0] - gradient[..., 0, 1], gradient[..., 0, 0] + gradient[..., 1, 1]))
+        return np.asarray(np.abs(np.arctan2(gradient[..., 1, 0] - gradient[..., 0, 1], gradient[..., 0, 0] + gradient[..., 1, 1])))
     if dim != 3:
         raise ValueError(f"gradients of shape {gradient.shape}; the polar rotation angle is defined in 2 and 3 dimensions")
     good = np.isfinite(gradient).all((-2, -1))

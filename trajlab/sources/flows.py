@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numba as nb
 import numpy as np
 
 from trajlab.catalog import load, unknown
@@ -35,20 +36,20 @@ def flow(name: str, **parameters: Any) -> Flow:
 
 def _flow(name: str, both: Any, dim: int, parameters: dict[str, float], **more: Any) -> Flow:
     """The velocity, and its derivative along a vector, from the function that gives both."""
-    import numba as nb
-
     for key, value in parameters.items():
         if not np.isfinite(value):
             raise ValueError(f"{name}: {key} = {value}; a finite number was wanted")
-    both = nb.njit(both)
 
+    @nb.njit
     def velocity(t, x, p):  # type: ignore[no-untyped-def]
         return both(t, x, p)[:dim]
 
+    @nb.njit
     def along_2(t, x, v, p):  # type: ignore[no-untyped-def]
         _, _, a, b, c, d = both(t, x, p)
         return a * v[0] + b * v[1], c * v[0] + d * v[1]
 
+    @nb.njit
     def along_3(t, x, v, p):  # type: ignore[no-untyped-def]
         _, _, _, a, b, c, d, e, f, g, h, i = both(t, x, p)
         return a * v[0] + b * v[1] + c * v[2], d * v[0] + e * v[1] + f * v[2], g * v[0] + h * v[1] + i * v[2]
@@ -60,6 +61,7 @@ def _flow(name: str, both: Any, dim: int, parameters: dict[str, float], **more: 
 def linear_saddle(s: float = 1.0) -> Flow:
     """Linear saddle x' = s x, y' = -s y: its FTLE is |s| everywhere, over any duration."""
 
+    @nb.njit
     def both(_, x, p):  # type: ignore[no-untyped-def]
         s = p[0]
         return s * x[0], -s * x[1], s, 0.0, 0.0, -s
@@ -74,6 +76,7 @@ def double_gyre(A: float = 0.1, eps: float = 0.25, omega: float = TURN / 10) -> 
     (2 - x, 1 - y, -t), so that the backward FTLE from t = 0 at (2 - x, 1 - y) equals the forward one at (x, y).
     """
 
+    @nb.njit
     def both(t, x, p):  # type: ignore[no-untyped-def]
         a = p[1] * np.sin(p[2] * t)
         f, fx = (a * x[0] + 1.0 - 2.0 * a) * x[0], 2.0 * a * x[0] + 1.0 - 2.0 * a
@@ -82,6 +85,7 @@ def double_gyre(A: float = 0.1, eps: float = 0.25, omega: float = TURN / 10) -> 
         ux = -b * np.pi * cf * fx * cy
         return -b * sf * cy, b * cf * sy * fx, ux, b * np.pi * sf * sy, b * sy * (2.0 * a * cf - np.pi * sf * fx * fx), -ux
 
+    @nb.njit
     def laplacian(t, x, p):  # type: ignore[no-untyped-def]
         a = p[1] * np.sin(p[2] * t)
         f, fx = (a * x[0] + 1.0 - 2.0 * a) * x[0], 2.0 * a * x[0] + 1.0 - 2.0 * a
@@ -104,6 +108,7 @@ def bickley_jet(U: float = 62.66e-6, L: float = 1.77, r0: float = 6.371, eps: tu
     c2, c3 = 0.205 * U, 0.461 * U
     speeds = (c3 + (math.sqrt(5.0) - 1.0) * (c2 - c3), c2, c3)
 
+    @nb.njit
     def both(t, x, p):  # type: ignore[no-untyped-def]
         u0, length = p[0], p[1]
         th = np.tanh(x[1] / length)
@@ -129,12 +134,14 @@ def taylor_green(A: float = 1.0, k: float = 1.0, nu: float = 0.0) -> Flow:
     Eulerian and Lagrangian, are its streamlines; ``nu = 0`` is the steady flow.
     """
 
+    @nb.njit
     def both(t, x, p):  # type: ignore[no-untyped-def]
         k = p[1]
         b = p[0] * k * np.exp(-2.0 * p[2] * k * k * t)
         sx, cx, sy, cy = np.sin(k * x[0]), np.cos(k * x[0]), np.sin(k * x[1]), np.cos(k * x[1])
         return -b * sx * cy, b * cx * sy, -b * k * cx * cy, b * k * sx * sy, -b * k * sx * sy, b * k * cx * cy
 
+    @nb.njit
     def laplacian(t, x, p):  # type: ignore[no-untyped-def]
         c = 2.0 * p[1] ** 3 * p[0] * np.exp(-2.0 * p[2] * p[1] ** 2 * t)
         return c * np.sin(p[1] * x[0]) * np.cos(p[1] * x[1]), -c * np.cos(p[1] * x[0]) * np.sin(p[1] * x[1])
@@ -153,12 +160,14 @@ def abc_flow(A: float = math.sqrt(3.0), B: float = math.sqrt(2.0), C: float = 1.
     minus its own Laplacian; decaying, it solves Navier-Stokes exactly.
     """
 
+    @nb.njit
     def both(t, x, p):  # type: ignore[no-untyped-def]
         d = np.exp(-p[3] * t)
         a, b, c = d * p[0], d * p[1], d * p[2]
         sx, cx, sy, cy, sz, cz = np.sin(x[0]), np.cos(x[0]), np.sin(x[1]), np.cos(x[1]), np.sin(x[2]), np.cos(x[2])
         return a * sz + c * cy, b * sx + a * cz, c * sy + b * cx, 0.0, -c * sy, a * cz, b * cx, 0.0, -a * sz, -b * sx, c * cy, 0.0
 
+    @nb.njit
     def laplacian(t, x, p):  # type: ignore[no-untyped-def]
         d = -np.exp(-p[3] * t)
         return (d * (p[0] * np.sin(x[2]) + p[2] * np.cos(x[1])), d * (p[1] * np.sin(x[0]) + p[0] * np.cos(x[2])),
@@ -173,6 +182,7 @@ def duffing(delta: float = 0.15, eps: float = 0.3, omega: float = 1.0) -> Flow:
 
     The system is x' = y, y' = x - x^3 - delta y + eps cos(omega t); areas shrink as exp(-delta t)."""
 
+    @nb.njit
     def both(t, x, p):  # type: ignore[no-untyped-def]
         return x[1], x[0] - x[0] ** 3 - p[0] * x[1] + p[1] * np.cos(p[2] * t), 0.0, 1.0, 1.0 - 3.0 * x[0] ** 2, -p[0]
 
