@@ -16,7 +16,8 @@ FRAMES, STEPS = 220, 20
 
 
 def _quick_sequence(name):
-    return lambda: getattr(importlib.import_module("trajlab.models.sequence_forecaster"), name)(steps=2, width=8, layers=1, batch=2, window=20, horizon=4)
+    settings = {"steps": 2, "width": 8, "layers": 1, "batch": 2, "window": 20, "horizon": 4}
+    return lambda: getattr(importlib.import_module("trajlab.models.sequence_forecaster"), name)(**settings)
 
 
 def _quick_diffusion():

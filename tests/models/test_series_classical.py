@@ -11,7 +11,7 @@ from trajlab.metrics.chaotic import vpt
 from trajlab.models.esn import Esn, EsnConfig, reservoir
 from trajlab.models.linear_series import Linear
 from trajlab.models.nvar import Nvar, NvarConfig, monomials
-from trajlab.models.parrot import Parrot, ParrotConfig
+from trajlab.models.parrot import Parrot, ParrotConfig, nearest_end
 from trajlab.models.persistence import Mean, Persistence, Seasonal, SeasonalConfig, season
 from trajlab.models.series_local import Scale, held
 from trajlab.models.series_ridge import Factored, Gram
@@ -61,6 +61,7 @@ def test_parrot_takes_the_nearest_window_that_does_not_overlap():
     made = continued(Parrot(ParrotConfig(3)), x, 25)
     assert np.allclose(made[:17], x[13:])  # what came after frames 10 to 12, up to the end
     assert np.allclose(made[17:], x[13:21])  # and again
+    assert nearest_end(np.arange(30.0)[:, None], 5) == 25  # a ramp: the nearest is the last that does not overlap
 
 
 def test_monomials():
