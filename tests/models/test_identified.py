@@ -16,7 +16,7 @@ from trajlab.models.identified_shooting import multiple
 from trajlab.models.identified_smooth import first_guess, smoothed
 
 LORENZ = VectorField(lambda t, x, p: (10 * (x[1] - x[0]), x[0] * (28 - x[2]) - x[1], x[0] * x[1] - 8 / 3 * x[2]), 3, name="Lorenz")
-THOMAS = VectorField(lambda t, x, p: tuple(math.sin(x[(i + 1) % 3]) - 0.185 * x[i] for i in range(3)), 3, name="Thomas")
+THOMAS = VectorField(lambda t, x, p: (math.sin(x[1]) - 0.185 * x[0], math.sin(x[2]) - 0.185 * x[1], math.sin(x[0]) - 0.185 * x[2]), 3, name="Thomas")
 
 
 def series(field: VectorField, frames: int, spacing: float, start: tuple[float, ...]) -> np.ndarray:
