@@ -20,7 +20,7 @@ systems = {systems}
 forecasters = ["persistence", "parrot", "mean"]
 noise = [0.0]
 starts = 2
-bar = ["mean"]
+bar = ["{bar}"]
 judged = "{judged}"
 
 [protocols.A]
@@ -43,7 +43,7 @@ starts = 3
 def made_up(monkeypatch, tmp_path):
     stand_in(monkeypatch.setattr)
     monkeypatch.chdir(tmp_path)
-    Path("suite.toml").write_text(SUITE.format(systems=list(SEVEN), judged="parrot"))
+    Path("suite.toml").write_text(SUITE.format(systems=list(SEVEN), judged="parrot", bar="mean"))
 
 
 def call(*more: str) -> int:
@@ -67,10 +67,11 @@ def test_a_claim_that_holds_ends_with_0(capsys):
 
 
 def test_a_claim_that_does_not_hold_ends_with_1(capsys):
-    assert call("--judged", "persistence") == 1
+    Path("suite.toml").write_text(SUITE.format(systems=list(SEVEN), judged="mean", bar="parrot"))
+    assert call() == 1
     out = capsys.readouterr().out
     assert "The claim does NOT hold" in out
-    assert "persistence is NOT ahead of mean" in out
+    assert "mean is NOT ahead of parrot" in out
 
 
 def test_what_cannot_be_judged_ends_with_0(capsys):
