@@ -37,7 +37,7 @@ KINDS: dict[str, tuple[str, ...]] = {"ode": ODE, "delay": DELAY, "map": MAPS}
 #: systems whose rates depend on the time itself; the other driven systems carry the phase of their drive as a component
 EXPLICIT_TIME = ("Torus",)
 
-#: systems whose orbits now and then leave for infinity, at any tolerance: Sakarya's about once in 10,000 periods
+#: systems whose orbits now and then leave for infinity, at any tolerance: Sakarya's once in some thousand periods
 ESCAPING = ("Sakarya",)
 
 #: conserve energy or volume: they have no attractor, so another start is another orbit for good
