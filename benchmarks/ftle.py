@@ -1,7 +1,7 @@
 """FTLE of the double gyre, 401 x 201 points over T = 10: accuracy, exact laws, and CPU time beside numbacs where that is installed.
 
     python benchmarks/ftle.py                          # under a minute
-    python benchmarks/ftle.py --picture ridges.png     # FTLE with its ridges, forward and backward, there
+    python benchmarks/ftle.py --picture ridges.png     # FTLE with its ridges, there (default: runs/)
     python benchmarks/ftle.py --pictures docs/pictures # the pictures of the how-to page
     python benchmarks/ftle.py --peer VENV/bin/python   # the interpreter that has numbacs, if another one
 
@@ -47,7 +47,7 @@ def arguments(given: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--points", type=int, default=401, help="along x (401); half as many along y")
     parser.add_argument("--steps", type=int, default=STEPS, help=f"of the Runge-Kutta method ({STEPS})")
-    parser.add_argument("--picture", type=Path, metavar="FILE", default=HERE / "results" / "ftle-ridges.png")
+    parser.add_argument("--picture", type=Path, metavar="FILE", default=HERE.parent / "runs" / "ftle-ridges.png")
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="draw the pictures of the how-to page instead")
     parser.add_argument("--peer", default=sys.executable, metavar="PYTHON", help="an interpreter with numbacs")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "ftle.json")

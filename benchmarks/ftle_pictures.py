@@ -8,7 +8,7 @@ import numpy as np
 
 from trajlab.dynamics.active_barriers import averaged_vorticity, diagnose, level_field
 from trajlab.dynamics.cauchy_green import grid_tensor
-from trajlab.dynamics.elliptic import EllipticConfig, elliptic_barriers, vortex_cores
+from trajlab.dynamics.elliptic import elliptic_barriers, vortex_cores
 from trajlab.dynamics.flow_maps import flow_map
 from trajlab.dynamics.ftle import exponents, ridges
 from trajlab.dynamics.shrink_lines import shrink_lines
@@ -35,10 +35,10 @@ def hyperbolic(folder: Path) -> Path:
 def elliptic(folder: Path) -> Path:
     """Outermost closed curves of even stretching around the vortices of the Bickley jet, over eleven days."""
     jet = flow("bickley_jet")
-    axes = (np.linspace(0.0, 20.0, 241), np.linspace(-3.0, 3.0, 73))
+    axes = (np.linspace(0.0, 20.0, 401), np.linspace(-3.0, 3.0, 121))
     found = flow_map(jet, axes, 0.0, 11.0 * DAY, steps=400)
     cores = vortex_cores(found.vorticity - found.vorticity.mean(), axes, 0.8, share=0.3)
-    curves = elliptic_barriers(grid_tensor(found), cores, 2.0, EllipticConfig(starts=30))
+    curves = elliptic_barriers(grid_tensor(found), cores, 2.0)
     panel = Panel("Bickley jet, 11 days: averaged vorticity and elliptic barriers", axes, 1e6 * found.vorticity, "1e-6 1/s", "RdBu_r",
                   closed=[curve.points for curve in curves])
     return draw(folder / "flow-barriers-elliptic.png", [panel], width=7.5, dots=90)

@@ -35,12 +35,16 @@ def test_null_directions_have_unit_length_and_the_stretch_asked_for():
 
 
 def test_closed_curves_are_the_circles_of_the_stretch():
-    curves = elliptic_barriers(ring, np.zeros((1, 2)), 2.0, EllipticConfig(stretches=(1.03, 1.05), starts=12), outermost=False)
-    assert [curve.stretch for curve in curves] == [1.05, 1.03]
-    for curve, radius in zip(curves, (1.5, 1.3)):
-        assert np.allclose(np.hypot(*curve.points.T), radius, atol=1e-4)
-        assert curve.area == pytest.approx(np.pi * radius**2, rel=1e-2)
-    assert len(elliptic_barriers(ring, np.zeros((1, 2)), 2.0, EllipticConfig(stretches=(1.03, 1.05), starts=12))) == 1
+    config = EllipticConfig(stretches=(0.94, 1.01, 1.06), starts=6, inner=0.25)
+    curves = elliptic_barriers(ring, np.zeros((1, 2)), 2.0, config, outermost=False)
+    assert [round(curve.points[0, 0], 6) for curve in curves] == [1.4, 1.1, 0.8, 0.5]
+    for curve in curves:
+        radius = np.hypot(*curve.points.T)
+        assert np.allclose(radius, radius[0], atol=3e-4)
+        assert curve.stretch == pytest.approx(1 + 0.1 * (radius[0] - 1), abs=1e-4)
+        assert curve.area == pytest.approx(np.pi * radius[0] ** 2, rel=1e-2)
+    (outer,) = elliptic_barriers(ring, np.zeros((1, 2)), 2.0, config)
+    assert outer.points[0, 0] == pytest.approx(1.4)
 
 
 def test_a_strain_has_no_closed_curve():
@@ -95,7 +99,7 @@ def test_tensor_of_the_grid_agrees_with_that_of_the_flow():
 def test_bad_requests_are_refused():
     with pytest.raises(ValueError, match="tuple of two axes"):
         shrink_lines(flow("abc_flow"), flow("abc_flow").axes(4))
-    with pytest.raises(ValueError, match="positive numbers"):
+    with pytest.raises(ValueError, match="positive numbers, and at least two"):
         elliptic_barriers(ring, np.zeros((1, 2)), 0.0)
     with pytest.raises(ValueError, match=r"\[core 2\] was wanted"):
         elliptic_barriers(ring, np.zeros(2), 1.0)

@@ -2,7 +2,8 @@
 
 They are closed null-geodesics of C - lambda^2 1, the closed orbits of
 eta = sqrt((lambda_2 - lambda^2)/(lambda_2 - lambda_1)) e_1 +- sqrt((lambda^2 - lambda_1)/(lambda_2 - lambda_1)) e_2, for which |eta| = 1 and
-eta.C eta = lambda^2; found by return maps to a section from the core outwards. Source: Haller & Beron-Vera (2013).
+eta.C eta = lambda^2; found by return maps to a section from the core outwards: each start on it
+is given the stretch for which its curve closes. Source: Haller & Beron-Vera (2013).
 """
 
 from __future__ import annotations
@@ -26,18 +27,18 @@ class EllipticConfig:
     """How closed curves are looked for.
 
     Attributes:
-        stretches: factors lambda that are tried.
+        stretches: factors lambda between which curves are looked for; the closer, the sooner curves near the rim of a vortex are found.
         starts: on the section, from ``inner`` times the reach to the reach.
         inner: see ``starts``.
         pieces: steps in a circle of the radius of the start; a curve may take four times as many.
-        refinements: bisections of a bracket.
+        refinements: bisections of the stretch.
         tolerance: a curve is closed if it comes back to within this share of its radius.
     """
 
-    stretches: tuple[float, ...] = (0.9, 0.95, 1.0, 1.05, 1.1)
-    starts: int = 40
+    stretches: tuple[float, ...] = (0.9, 0.95, 0.98, 1.0, 1.02, 1.05, 1.1)
+    starts: int = 24
     inner: float = 0.05
-    pieces: int = 120
+    pieces: int = 80
     refinements: int = 12
     tolerance: float = 1e-3
 
@@ -85,8 +86,8 @@ def elliptic_barriers(tensor: Tensor, cores: Any, reach: float, config: Elliptic
     cores = np.asarray(cores, dtype=np.float64)
     if cores.ndim != 2 or cores.shape[1] != 2:
         raise ValueError(f"cores of shape {cores.shape}; [core 2] was wanted")
-    if not reach > 0 or not min(config.stretches) > 0:
-        raise ValueError(f"reach {reach:g} and stretches {config.stretches}; positive numbers were wanted")
+    if not reach > 0 or len(config.stretches) < 2 or not min(config.stretches) > 0:
+        raise ValueError(f"reach {reach:g} and stretches {config.stretches}; positive numbers, and at least two stretches, were wanted")
     found: list[EllipticBarrier] = []
     for core in cores:
         around = sorted(_around(tensor, core, reach, config), key=lambda curve: -curve.area)
@@ -95,42 +96,34 @@ def elliptic_barriers(tensor: Tensor, cores: Any, reach: float, config: Elliptic
 
 
 def _around(tensor: Tensor, core: np.ndarray, reach: float, config: EllipticConfig) -> list[EllipticBarrier]:
-    families = np.array([(stretch, sign) for stretch in config.stretches for sign in (1.0, -1.0)])
-    radii = np.linspace(config.inner, 1.0, config.starts) * reach
-    r, family = np.tile(radii, len(families)), np.repeat(families, len(radii), axis=0)
-    missed = (_returns(tensor, core, r, family, config)[0] - r).reshape(len(families), -1)
-    low, high, kind = [], [], []
-    for f, miss in enumerate(missed):
-        closed = np.abs(miss) < config.tolerance * radii
-        for i in np.flatnonzero(closed):
-            low, high, kind = [*low, radii[i]], [*high, radii[i]], [*kind, f]
-        for i in np.flatnonzero((miss[:-1] * miss[1:] < 0.0) & ~closed[:-1] & ~closed[1:]):
-            low, high, kind = [*low, radii[i]], [*high, radii[i + 1]], [*kind, f]
-    if not low:
+    """Through each start there may pass a curve of some stretch: where the return lands inside for one stretch and outside for the next."""
+    radii, stretches, signs = np.linspace(config.inner, 1.0, config.starts) * reach, np.sort(config.stretches), (1.0, -1.0)
+    sign, r, stretch = (a.ravel() for a in np.meshgrid(signs, radii, stretches, indexing="ij"))
+    miss = (_returns(tensor, core, r, stretch, sign, config)[0] - r).reshape(2, len(radii), len(stretches))
+    crossed = miss[..., :-1] * miss[..., 1:] <= 0.0
+    which, start, place = np.nonzero(crossed)
+    if not len(which):
         return []
-    family, root = families[kind], _bisect(tensor, core, np.array(low), np.array(high), families[kind], config)
-    back, paths = _returns(tensor, core, root, family, config)
-    return [EllipticBarrier(path, float(family[i, 0]), int(family[i, 1]), core) for i, path in enumerate(paths)
-            if abs(back[i] - root[i]) < config.tolerance * root[i]]
-
-
-def _bisect(tensor: Tensor, core: np.ndarray, low: np.ndarray, high: np.ndarray, family: np.ndarray, config: EllipticConfig) -> np.ndarray:
-    """Starts between low and high from which curves close."""
-    sign = np.sign(_returns(tensor, core, low, family, config)[0] - low)
-    for _ in range(config.refinements if (high > low).any() else 0):
+    sign, r, low, high = np.array(signs)[which], radii[start], stretches[place], stretches[place + 1]
+    side = np.sign(miss[which, start, place])
+    for _ in range(config.refinements):
         middle = 0.5 * (low + high)
-        same = np.sign(_returns(tensor, core, middle, family, config)[0] - middle) == sign
+        same = np.sign(_returns(tensor, core, r, middle, sign, config)[0] - r) == side
         low, high = np.where(same, middle, low), np.where(same, high, middle)
-    return 0.5 * (low + high)
+    stretch = 0.5 * (low + high)
+    back, paths = _returns(tensor, core, r, stretch, sign, config)
+    return [EllipticBarrier(path, float(stretch[i]), int(sign[i]), core) for i, path in enumerate(paths)
+            if abs(back[i] - r[i]) < config.tolerance * r[i]]
 
 
-def _returns(tensor: Tensor, core: np.ndarray, r: np.ndarray, family: np.ndarray, config: EllipticConfig) -> tuple[np.ndarray, list[np.ndarray]]:
+def _returns(tensor: Tensor, core: np.ndarray, r: np.ndarray, stretch: np.ndarray, sign: np.ndarray,
+             config: EllipticConfig) -> tuple[np.ndarray, list[np.ndarray]]:
     """Radius ``[start]`` after one turn around the core, NaN without one, and the curves up to there."""
     angle = np.zeros((4 * config.pieces + 1, len(r)))
     turned = np.zeros(len(r), dtype=int)  # steps up to where a line ended or came round
 
     def direction(x: np.ndarray, along: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        eta = null_direction(tensor(x), family[rows, 0], family[rows, 1])
+        eta = null_direction(tensor(x), stretch[rows], sign[rows])
         return eta * np.where((eta * along).sum(1) < 0.0, -1.0, 1.0)[:, None]
 
     def round_once(before: np.ndarray, after: np.ndarray, rows: np.ndarray) -> np.ndarray:
