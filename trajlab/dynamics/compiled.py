@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -34,10 +35,16 @@ def available() -> bool:
 def only(driver: Any, *types: Any) -> Any:
     """The driver, compiled (or read from the disk) for exactly these argument types, so that no right-hand side makes it compile again.
 
-    A right-hand side is of type ``numba.types.FunctionType(RHS)``; left to itself, numba would specialise the driver to every function it is given.
+    A right-hand side is of type ``numba.types.FunctionType(RHS)``; left to itself, numba would specialise the driver to every function it is given,
+    and keep in its index on the disk a reference to that function's module, which other programs cannot read. Only drivers are kept on the disk, not
+    what they call.
     """
     if not driver.signatures:
-        driver.compile(types)
+        try:
+            driver.compile(types)
+        except (ImportError, AttributeError, EOFError, pickle.UnpicklingError):  # an index that refers to code that is gone: start it anew
+            driver._cache.flush()
+            driver.compile(types)
         driver.disable_compile()
     return driver
 
@@ -173,7 +180,8 @@ def _differences(function: Callable[..., Any], dim: int) -> Any:
 
 def _agree(exact: Any, differences: Any, dim: int, states: np.ndarray, p: np.ndarray) -> bool:
     """An imaginary step is silently wrong through abs and the like, which drop or keep imaginary parts as they please, and through powers above 2 of
-    negative numbers, whose compiled code goes by the angle. So states of other signs and sizes are probed too; where the function itself is not finite there,
+    negative numbers, whose compiled code goes by the angle. So states of other signs and sizes are probed too;
+    where the function itself is not finite there,
     they say nothing."""
     one, two, eye = np.empty((dim, dim)), np.empty((dim, dim)), np.eye(dim)
     signs = np.random.default_rng(1).choice([-1.0, 1.0], size=states.shape)

@@ -57,7 +57,7 @@ class Past(NamedTuple):
     place: np.ndarray
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(nogil=True)
 def look(past, which, t, out):  # type: ignore[no-untyped-def]
     """The solution at t, in the past; ``which`` remembers the piece."""
     at, count = past.place[which], past.place[0]
@@ -69,14 +69,14 @@ def look(past, which, t, out):  # type: ignore[no-untyped-def]
     _at(past.base[at], past.table[at], (t - past.begin[at]) / past.size[at], out)
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(nogil=True)
 def _slope(rhs, past, delays, t, x, p, delayed, out):  # type: ignore[no-untyped-def]
     for d in range(delays.shape[0]):
         look(past, d + 1, t - delays[d], delayed[d])
     rhs(t, x, delayed, p, out)
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(nogil=True)
 def _stages(rhs, past, delays, t, x, h, p, delayed, slopes, point, first, last):  # type: ignore[no-untyped-def]
     """Slopes ``first`` to ``last`` of a step; the point of the last stays in ``point``."""
     dim = x.shape[0]
@@ -89,7 +89,7 @@ def _stages(rhs, past, delays, t, x, h, p, delayed, slopes, point, first, last):
         _slope(rhs, past, delays, t + _C[s] * h, point, p, delayed, slopes[s])
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(nogil=True)
 def _keep(past, t, x, h, new, slopes):  # type: ignore[no-untyped-def]
     """Append the interpolant of an accepted step to the past."""
     n = past.place[0]
@@ -109,7 +109,7 @@ def _keep(past, t, x, h, new, slopes):  # type: ignore[no-untyped-def]
     past.place[0] = n + 1
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(nogil=True)
 def forget(past, before):  # type: ignore[no-untyped-def]
     """Drop the pieces that end before a time; returns whether that freed a quarter of the room."""
     count, first = past.place[0], 0

@@ -33,23 +33,18 @@ _C = np.concatenate([DOP853.C, [1.0], DOP853.C_EXTRA])
 _E3, _E5, _D = np.ascontiguousarray(DOP853.E3), np.ascontiguousarray(DOP853.E5), np.ascontiguousarray(DOP853.D)
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(nogil=True)
 def _stage(rhs, t, x, h, p, slopes, point, s):  # type: ignore[no-untyped-def]
     """Slope number s of a step from (t, x); the point it is taken at stays in ``point``."""
-    dim = x.shape[0]
-    for i in range(dim):
-        point[i] = 0.0
-    for j in range(s):
-        a = _A[s, j]
-        if a != 0.0:
-            for i in range(dim):
-                point[i] += a * slopes[j, i]
-    for i in range(dim):
-        point[i] = x[i] + h * point[i]
+    for i in range(x.shape[0]):  # component by component: a sum stays in a register
+        total = 0.0
+        for j in range(s):
+            total += _A[s, j] * slopes[j, i]
+        point[i] = x[i] + h * total
     rhs(t + _C[s] * h, point, p, slopes[s])
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(nogil=True)
 def _error(x, new, h, slopes, rtol, atol):  # type: ignore[no-untyped-def]
     """Norm of the local error in units of the tolerance; not finite where a slope was not."""
     dim = x.shape[0]
@@ -67,7 +62,7 @@ def _error(x, new, h, slopes, rtol, atol):  # type: ignore[no-untyped-def]
     return abs(h) * five / np.sqrt((five + 0.01 * three) * dim)
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(nogil=True)
 def first_step(rhs, t, x, p, sign, span, rtol, atol, slopes, point):  # type: ignore[no-untyped-def]
     """A first step by the size of the slope and of its change (Hairer et al., II.4). ``slopes[0]`` must be the slope at (t, x)."""
     dim = x.shape[0]
@@ -93,7 +88,7 @@ def first_step(rhs, t, x, p, sign, span, rtol, atol, slopes, point):  # type: ig
     return min(100.0 * h, better, span)
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(nogil=True)
 def _try(rhs, t, x, h, p, slopes, point, new, rtol, atol):  # type: ignore[no-untyped-def]
     """One step: the new state in ``new``, its slope in ``slopes[12]``; returns the error norm."""
     for s in range(1, STAGES):
@@ -102,7 +97,7 @@ def _try(rhs, t, x, h, p, slopes, point, new, rtol, atol):  # type: ignore[no-un
     return _error(x, new, h, slopes, rtol, atol)
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(nogil=True)
 def _dense(rhs, t, x, h, p, slopes, point, new, table):  # type: ignore[no-untyped-def]
     """Coefficients of the interpolant of order 7 over an accepted step."""
     dim = x.shape[0]
@@ -121,7 +116,7 @@ def _dense(rhs, t, x, h, p, slopes, point, new, table):  # type: ignore[no-untyp
             table[3 + k, i] = h * total
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(nogil=True)
 def _at(x, table, place, out):  # type: ignore[no-untyped-def]
     """The interpolant at a place from 0 to 1 within the step."""
     for i in range(x.shape[0]):
@@ -132,7 +127,7 @@ def _at(x, table, place, out):  # type: ignore[no-untyped-def]
         out[i] = x[i] + value
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(nogil=True)
 def _far(x):  # type: ignore[no-untyped-def]
     far = False
     for i in range(x.shape[0]):
@@ -140,7 +135,7 @@ def _far(x):  # type: ignore[no-untyped-def]
     return far
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(nogil=True)
 def advance(rhs, t, stop, x, h, p, rtol, atol, most, slopes, work):  # type: ignore[no-untyped-def]
     """Carry the state x, in place, from t to ``stop``, where the last step ends exactly.
 
