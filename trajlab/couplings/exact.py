@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from trajlab.couplings.populations import distances, population, two, weights
+from trajlab.couplings.populations import distances, drawn, population, two, weights
 
 __all__ = ["ExactPlan", "emd", "transport_cost"]
 
@@ -58,9 +58,9 @@ class ExactPlan:
         return torch.sparse_coo_tensor(torch.stack([self.source, self.target]), self.mass, self.shape).coalesce()
 
     def pairs(self, n: int, generator: torch.Generator) -> tuple[Int[Tensor, "pair"], Int[Tensor, "pair"]]:
-        """Source and target cells of n pairs drawn from the plan, with replacement."""
-        drawn = torch.multinomial(self.mass, n, replacement=True, generator=generator)
-        return self.source[drawn], self.target[drawn]
+        """Source and target cells of n pairs drawn from the plan, stratified (see `drawn`): an assignment gives n pairs back as they are."""
+        entry = drawn(self.mass, n, generator)
+        return self.source[entry], self.target[entry]
 
 
 def emd(x: Any, y: Any = None, a: Any = None, b: Any = None, power: float = 2) -> ExactPlan:

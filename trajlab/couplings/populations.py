@@ -6,10 +6,10 @@ import math
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-__all__ = ["distances", "off_diagonal_mean", "pair_mean", "population", "two", "weights"]
+__all__ = ["distances", "drawn", "off_diagonal_mean", "pair_mean", "population", "two", "weights"]
 
 BLOCK = 1 << 22  #: distances held at once where only their mean is wanted
 
@@ -69,6 +69,21 @@ def weights(name: str, w: Any, n: int) -> Float[Tensor, "cell"]:
         raise ValueError(f"the weights of {name} have shape {tuple(w.shape)}, the least is {low:g} and their sum {float(w.sum()):g}; {n} finite "
                          "numbers, zero or more and not all zero, were wanted")
     return w / w.sum()
+
+
+def drawn(w: Float[Tensor, "item"], n: int, generator: torch.Generator) -> Int[Tensor, "draw"]:
+    """n draws of items by weight, one from each of n equal strata of the cumulated weight, in rising order: an item of weight w comes n w times,
+    rounded up or down, n w on average. Equal weights give each of n items once.
+
+    Raises:
+        ValueError: fewer than one draw.
+    """
+    if n < 1:
+        raise ValueError(f"{n} draws were asked for; at least 1 was wanted")
+    total = w.double().cumsum(0)
+    u = torch.rand(n, generator=generator, dtype=torch.float64, device=generator.device).cpu().clamp(1e-6, 1 - 1e-6)  # clear of rounded edges
+    place = (torch.arange(n, dtype=torch.float64) + u) / n * total[-1].cpu()
+    return torch.searchsorted(total.cpu(), place).clamp(max=len(w) - 1).to(w.device)
 
 
 def distances(x: Float[Tensor, "source dim"], y: Float[Tensor, "target dim"], power: float = 1) -> Float[Tensor, "source target"]:

@@ -22,3 +22,13 @@ FORECASTERS: dict[str, str] = {
     "state_space": "trajlab.models.sequence_forecaster:state_space",
     "diffusion": "trajlab.models.series_diffusion:SeriesDiffusion",
 }
+
+#: What says how cells are distributed between two snapshots; each can be called without arguments.
+SNAPSHOT_METHODS: dict[str, str] = {
+    "copy_previous": "trajlab.models.snapshot_baselines:CopyPrevious",
+    "copy_next": "trajlab.models.snapshot_baselines:CopyNext",
+    "pooled": "trajlab.models.snapshot_baselines:Pooled",
+    "random_pairs": "trajlab.models.snapshot_baselines:RandomPairs",
+    "exact_ot": "trajlab.models.snapshot_baselines:ExactInterpolation",
+    "entropic_bridge": "trajlab.models.snapshot_baselines_bridge:EntropicBridge",
+}
