@@ -17,7 +17,7 @@ __all__ = ["JOINT", "augmented", "carry_driver", "pullback_driver"]
 JOINT = nb.void(nb.float64, nb.float64[::1], nb.float64[::1], nb.float64[::1], nb.float64[:, ::1])
 
 
-@nb.njit(cache=True, nogil=True, inline="always")
+@nb.njit(nogil=True, inline="always")
 def _slopes(joint, t, z, p, u, g, out, dim):  # type: ignore[no-untyped-def]
     """Rates of z = (x, DF row by row, integral of the vorticity)."""
     joint(t, z[:dim], p, u, g)
@@ -31,7 +31,7 @@ def _slopes(joint, t, z, p, u, g, out, dim):  # type: ignore[no-untyped-def]
     out[dim + dim * dim] = g[1, 0] - g[0, 1] if dim == 2 else 0.0
 
 
-@nb.njit(cache=True, nogil=True, inline="always")
+@nb.njit(nogil=True, inline="always")
 def _step(joint, t, h, z, p, u, g, slope, total, y, dim):  # type: ignore[no-untyped-def]
     """One step of the classical Runge-Kutta method, in place; slope, total and y are work spaces of the size of z."""
     size = dim + dim * dim + 1
@@ -52,7 +52,7 @@ def _step(joint, t, h, z, p, u, g, slope, total, y, dim):  # type: ignore[no-unt
         z[i] += h / 6.0 * (total[i] + slope[i])
 
 
-@nb.njit(cache=True, nogil=True, inline="always")
+@nb.njit(nogil=True, inline="always")
 def _carry(joint, starts, t0, duration, steps, p, first, last, x, gradient, vorticity, dim):  # type: ignore[no-untyped-def]
     """Flow map, its gradient and the averaged vorticity of the particles first <= i < last.
 
