@@ -31,4 +31,11 @@ SNAPSHOT_METHODS: dict[str, str] = {
     "random_pairs": "trajlab.models.snapshot_baselines:RandomPairs",
     "exact_ot": "trajlab.models.snapshot_baselines:ExactInterpolation",
     "entropic_bridge": "trajlab.models.snapshot_baselines_bridge:EntropicBridge",
+    "icfm": "trajlab.models.snapshot_baselines_cfm:ICFM",
+    "otcfm": "trajlab.models.snapshot_baselines_cfm:OTCFM",
+    "sf2m": "trajlab.models.snapshot_baselines_cfm:SF2M",
+    "sf2m_sde": "trajlab.models.snapshot_baselines_cfm:sf2m_sde",
+    "rectified_flow": "trajlab.models.snapshot_baselines_flow:RectifiedFlow",
+    "interpolant": "trajlab.models.snapshot_baselines_flow:SnapshotInterpolant",
+    "interpolant_ot": "trajlab.models.snapshot_baselines_flow:interpolant_ot",
 }
