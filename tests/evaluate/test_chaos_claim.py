@@ -99,6 +99,13 @@ def test_a_missing_score_is_the_worst_in_medians_and_ranks():
     assert ranked(data, ("A", 0.0), KNOWN, "mase").ranks[0].tolist() == [2, 1]
 
 
+def test_series_without_a_score_for_anybody_are_left_out():
+    data = frame(a=lambda k, s: 1.0, b=lambda k, s: 2.0)
+    data["vpt_lyapunov"], data["cap_lyapunov"] = np.where(data.system == "s0", np.nan, 4.0), np.where(data.system == "s0", np.nan, 10.0)
+    assert "s0" not in by_system(chosen(data, ("A", 0.0)), "vpt_lyapunov").index
+    assert typical(data, "vpt_lyapunov") == {"a": 4.0, "b": 4.0}
+
+
 def test_failures_are_counted_by_forecaster_and_setting():
     data = frame(a=lambda k, s: 1.0, b=lambda k, s: 2.0)
     data.loc[:4, "failed"] = "RuntimeError: no"

@@ -121,7 +121,7 @@ def test_a_system_without_series_is_told_and_left_out(tmp_path, monkeypatch):
     monkeypatch.setattr(chaos_data, "_integrated", broken)
     outcome = judge(run(suite(), tmp_path, quiet()))
     assert outcome.run.left_out == [("Chen", "A", "it blew up")]
-    assert "Left out for all: Chen (protocol A): it blew up" in outcome.text
+    assert "Left out for all: Chen (protocol A: it blew up)" in outcome.text
     assert outcome.frame.system.nunique() == len(SEVEN) - 1
 
 

@@ -56,8 +56,9 @@ class SeriesRecipe:
         """Why there can be no such series, or nothing."""
         if self.protocol.clock != "lyapunov" or self.chaos["chaotic"]:
             return ""
-        return (f"its largest exponent, {self.chaos['exponent']:.3g} ± {self.chaos['error']:.2g}, is not known or not positive for certain, and "
-                "cannot be a clock")
+        if math.isnan(self.chaos["exponent"]):
+            return "its largest exponent is not in the table, and cannot be a clock"
+        return f"its largest exponent, {self.chaos['exponent']:.3g} ± {self.chaos['error']:.2g}, is not positive for certain and cannot be a clock"
 
 
 @dataclass(frozen=True, eq=False)

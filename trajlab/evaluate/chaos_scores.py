@@ -51,7 +51,7 @@ def scores(drawn: Float[np.ndarray, "draw step dim"], series: Series, protocol: 
     short = slice(protocol.horizon)
     season = min(max(1, round(series.chaos["period"] / series.step)), len(series.context) // 2)
     found = {"smape": float(smape(middle[short], truth[short])), "mase": float(mase(middle[short], truth[short], series.context, season))}
-    return {**found, **_valid(middle, series), **caps(series, protocol), **_long(long, truth, series)}
+    return {**found, **_valid(middle, series, protocol), **caps(series, protocol), **_long(long, truth, series)}
 
 
 def failed_scores(series: Series, protocol: Protocol) -> dict[str, float]:
@@ -59,8 +59,9 @@ def failed_scores(series: Series, protocol: Protocol) -> dict[str, float]:
     nothing = dict.fromkeys(("mase", "kl", "dimension", "dimension_gap", "exponent", "exponent_gap"), math.nan)
     true = _facts(series.truth.tobytes(), series.truth.shape, series.step)
     lyapunov = 0.0 if _exponent(series) else math.nan
-    return {"smape": 200.0, "vpt30": 0.0, "vpt": 0.0, "vpt30_lyapunov": lyapunov, "vpt_lyapunov": lyapunov, "hellinger": 1.0, **nothing,
-            **caps(series, protocol), "true_dimension": true[0], "true_exponent": true[1] * series.chaos["period"]}
+    valid = {"vpt30_clock": 0.0, "vpt30": 0.0, "vpt": 0.0, "vpt30_lyapunov": lyapunov, "vpt_lyapunov": lyapunov}
+    return {"smape": 200.0, **valid, "hellinger": 1.0, **nothing, **caps(series, protocol), "true_dimension": true[0],
+            "true_exponent": true[1] * series.chaos["period"]}
 
 
 def caps(series: Series, protocol: Protocol) -> dict[str, float]:
@@ -74,10 +75,13 @@ def _exponent(series: Series) -> float | None:
     return float(series.chaos["exponent"]) if series.chaos["chaotic"] else None
 
 
-def _valid(middle: np.ndarray, series: Series) -> dict[str, float]:
+def _valid(middle: np.ndarray, series: Series, protocol: Protocol) -> dict[str, float]:
+    """By both rules in periods and Lyapunov times, and by the first in units of the protocol's clock, in which all systems have the same cap."""
     found, period, exponent = {}, series.chaos["period"], _exponent(series)
     for name, rule in RULES.items():
         told = vpt(middle, series.truth, rule, spacing=series.step, period=period, exponent=exponent)
+        if name == "vpt30":
+            found["vpt30_clock"] = told.steps / protocol.per_period
         found |= {name: float(told.periods), f"{name}_lyapunov": float(told.lyapunov_times) if exponent else math.nan}
     return found
 

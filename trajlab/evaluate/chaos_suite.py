@@ -17,7 +17,7 @@ __all__ = ["ChaosSuite", "Protocol", "shipped"]
 
 PLANS = ("quick", "full")
 CLOCKS = ("period", "lyapunov")
-JUDGING = [name for name, score in SCORES.items() if score.worst is not None and "lyapunov" not in name]
+JUDGING = [name for name, score in SCORES.items() if score.worst is not None and not score.needs]
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class ChaosSuite:
     bar: tuple[str, ...] = ("nvar", "esn", "parrot")
     judged: str = "portfolio"
     claim: str = "smape"
-    also: str = "vpt30"
+    also: str = "vpt30_clock"
     level: float = 0.95
     title: str = "Forecasting chaotic systems"
     plan: str = field(default="", repr=False)

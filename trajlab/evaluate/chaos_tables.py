@@ -25,7 +25,12 @@ def chosen(frame: Any, setting: tuple[str, float]) -> Any:
 
 
 def by_system(rows: Any, score: str, average: str = "median") -> Any:
-    """One value a forecaster and system, over its starts; what has no score counts as the worst for medians, and is left out of means."""
+    """One value a forecaster and system, over its starts; what has no score counts as the worst for medians, and is left out of means.
+
+    Series for which nobody can have the score, such as Lyapunov times without an exponent, are left out.
+    """
+    needs = SCORES[score].needs
+    rows = rows[rows[needs].notna()] if needs else rows
     values = rows.assign(value=rows[score].astype(float))
     if average == "median":
         values["value"] = values["value"].fillna(math.inf if SCORES[score].lower else -math.inf)
@@ -83,7 +88,7 @@ def _note(rows: Any, p: Protocol) -> str:
 
 def headline(rows: Any) -> list[list[Any]]:
     """What a terminal has room for: a row a forecaster of one setting."""
-    picked = [("smape", typical), ("smape", means), ("mase", typical), ("vpt30", typical), ("vpt30", means), ("vpt", typical),
+    picked = [("smape", typical), ("smape", means), ("mase", typical), ("vpt30_clock", typical), ("vpt30_clock", means), ("vpt", typical),
               ("vpt30_lyapunov", typical), ("hellinger", typical), ("kl", typical), ("dimension_gap", typical), ("exponent_gap", typical)]
     found = [figure(rows, score) for score, figure in picked]
     names = sorted(dict.fromkeys(rows.forecaster), key=lambda name: found[1].get(name, math.inf))

@@ -95,15 +95,18 @@ def _failed(frame: Any, run: Run) -> str:
     lost = frame[frame.failed != ""].groupby("forecaster", sort=False).size()
     total = frame.groupby("forecaster", sort=False).size()
     told = ", ".join(f"{name} {count} of {total[name]}" for name, count in lost.items())
-    out = "; ".join(f"{system} (protocol {protocol}): {why}" for system, protocol, why in run.left_out)
+    reasons = dict.fromkeys((protocol, why) for _, protocol, why in run.left_out)
+    named = {reason: ", ".join(system for system, *rest in run.left_out if tuple(rest) == reason) for reason in reasons}
+    out = "; ".join(f"{systems} (protocol {protocol}: {why})" for (protocol, why), systems in named.items())
     return (f"Failed, over all settings: {told}." if told else "No forecast failed.") + (f" Left out for all: {out}." if out else "")
 
 
 def _legend(frame: Any) -> str:
     caps = "; ".join(f"protocol {name}: {group.cap.median():.3g} periods, {group.cap_lyapunov.median():.3g} Lyapunov times"
                      for name, group in frame.groupby("protocol"))
-    return ("Medians over systems of medians over starts; (mean): the mean of means. VPT30: periods until the sMAPE of a step exceeds 30 of 200; "
-            f"VPT-NRMSE: until the error exceeds 0.4 rms. Caps (median; exponents of trajlab's own table): {caps}. KL in nats; exponents per period.")
+    return ("Medians over systems of medians over starts; (mean): the mean of means. VPT30: time until the sMAPE of a step exceeds 30 of 200, in "
+            "units of the protocol's clock (A: periods, B: Lyapunov times); VPT-NRMSE: periods until the error exceeds 0.4 rms. "
+            f"Caps (median; exponents of trajlab's own table): {caps}. KL in nats; exponents per period.")
 
 
 def _provenance(run: Run, frame: Any) -> dict[str, Any]:
