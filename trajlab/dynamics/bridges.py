@@ -20,7 +20,7 @@ from trajlab.dynamics.linear_noise import LinearNoise
 from trajlab.dynamics.linear_sde import symmetric
 from trajlab.dynamics.references import Reference
 
-__all__ = ["Moments", "bridge_moments", "bridge_paths", "pinned_drift"]
+__all__ = ["BridgeField", "Moments", "bridge_field", "bridge_moments", "bridge_paths", "pairs_of", "pinned_drift"]
 
 JITTER = 1e-12  #: of the largest variance, added to a covariance before it is factorised
 
@@ -73,6 +73,50 @@ def pinned_drift(reference: Reference, law: LinearNoise, x: Float[Tensor, "pair 
     miss = y - law.m[:, -1] - apply(G, off)
     pull = torch.linalg.solve(left, miss[..., None])[..., 0]
     return reference.drift(m) + apply(reference.jacobian(m), off) + apply(reference.D.to(x) @ G.mT, pull)
+
+
+class BridgeField(NamedTuple):
+    """Moments and drifts of the bridges from every start, linear in the end y, at some grid points: mean m + gain (y - m_T) with covariance
+    L L^T, drift  slope (x - mean) + f + (Df gain + pull (1 - G gain)) (y - m_T).
+
+    All ``[cell node ...]``; the first axis of the matrices is 1 where the starts share them.
+    """
+
+    m: Tensor
+    end: Tensor
+    gain: Tensor
+    L: Tensor
+    slope: Tensor
+    f: Tensor
+    rate: Tensor
+
+    def points(self, node: int, cell: Int[Tensor, "pair"], y: Float[Tensor, "pair dim"],
+               xi: Float[Tensor, "point dim"]) -> tuple[Float[Tensor, "point_pair dim"], Float[Tensor, "point_pair dim"]]:
+        """States mean + L xi of the bridges of some pairs at one grid point, for every xi, and the drifts there; points slowest."""
+        pick = lambda value: value[:, node] if len(value) == 1 else value[cell, node]  # noqa: E731
+        miss = y - self.end[cell]
+        off = torch.einsum("cij,pj->pci", pick(self.L), xi).expand(-1, len(y), -1)
+        mean, rate = self.m[cell, node] + apply(pick(self.gain), miss), self.f[cell, node] + apply(pick(self.rate), miss)
+        return (mean + off).flatten(0, 1), (rate + apply(pick(self.slope), off)).flatten(0, 1)
+
+
+def bridge_field(reference: Reference, law: LinearNoise, nodes: list[int]) -> BridgeField:
+    """The field at grid points 0 < k < K.
+
+    Raises:
+        ValueError: a grid point at an end, where there is nothing to draw or the drift is singular.
+    """
+    if min(nodes) < 1 or max(nodes) >= law.steps:
+        raise ValueError(f"the field of bridges at grid points {nodes} of {law.steps}; inner ones, 1 to {law.steps - 1}, were wanted")
+    m, S, G, end = law.m[:, nodes], law.S[:, nodes], law.G[:, nodes], law.S[:, -1:]
+    cross = S @ G.mT
+    gain = torch.linalg.solve(end, cross.mT).mT
+    left = symmetric(end - G @ cross)
+    pull = torch.linalg.solve(left, G @ reference.D.to(m)).mT
+    jacobian = reference.jacobian(m if not law.shared or reference.linear is None else m[:1])
+    eye = torch.eye(m.shape[-1], dtype=m.dtype, device=m.device)
+    rate = jacobian @ gain + pull @ (eye - G @ gain)
+    return BridgeField(m, law.m[:, -1], gain, root(symmetric(S - gain @ cross.mT)), jacobian - pull @ G, reference.drift(m), rate)
 
 
 def apply(matrix: Float[Tensor, "*one dim dim"], vector: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:

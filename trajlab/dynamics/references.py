@@ -71,7 +71,7 @@ class LinearReference(Reference):
 
 @dataclass(frozen=True, eq=False)
 class CallableReference(Reference):
-    """Any f, with its Jacobian by forward-mode differentiation where it is not given.
+    """Any f, with its Jacobian by differentiation where it is not given.
 
     Attributes:
         function: f(x) for ``[batch dim]``, each row on its own.
@@ -91,5 +91,16 @@ class CallableReference(Reference):
         if self.derivative is not None:
             found = self.derivative(flat)
         else:
-            found = torch.func.vmap(torch.func.jacfwd(lambda one: self.function(one[None])[0]))(flat)
+            found = by_rows(self.function, flat)
         return found.reshape(*x.shape, x.shape[-1])
+
+
+def by_rows(function: Callable[[Tensor], Tensor], x: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim dim"]:
+    """Jacobian of every row by one backward pass an output: rows do not depend on each other, so their sum has their gradients."""
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        out = function(x)
+        if not out.requires_grad:  # a constant drift
+            return x.detach().new_zeros(*x.shape, x.shape[1])
+        rows = [torch.autograd.grad(out[:, k].sum(), x, retain_graph=True, allow_unused=True)[0] for k in range(out.shape[1])]
+    return torch.stack([torch.zeros_like(x) if row is None else row for row in rows], 1).detach()

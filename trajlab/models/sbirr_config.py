@@ -19,7 +19,7 @@ class SchrodingerBridgeConfig:
         sigma: volatility, length/sqrt(time) in the scaled coordinates; None to estimate it from means and covariances of the snapshots.
         iterations: of reference refinement, at most; 0 is the bridge of the first reference alone.
         steps: of the grid of each interval, on which paths and the linear-noise law live.
-        paths: drawn in each interval for the reference step, where it is not in closed form.
+        paths: pairs drawn from each plan, anew at each time of the grid, for the reference step where it is not in closed form.
         tolerance: on the L1 error of the marginals of each plan.
         settle: the refinement stops where no parameter changes by more than this, relatively.
         patience: or where the objective has risen so many times running.
@@ -38,7 +38,7 @@ class SchrodingerBridgeConfig:
     sigma: float | None = None
     iterations: int = 10
     steps: int = 40
-    paths: int = 400
+    paths: int = 100
     tolerance: float = 1e-6
     settle: float = 1e-3
     patience: int = 3
