@@ -20,6 +20,7 @@ READERS: dict[str, tuple[str, str | None]] = {
     "table of tracks": ("trajlab.data.adapters.tables:read_table", "trajlab.data.adapters.tables:from_table"),
     "LAMMPS dump": ("trajlab.data.adapters.lammps:read_lammps", None),
     "MDAnalysis trajectory": ("trajlab.data.adapters.mdanalysis:read_mdanalysis", "trajlab.data.adapters.mdanalysis:from_mdanalysis"),
+    "AnnData": ("trajlab.data.adapters.anndata:read_anndata", "trajlab.data.adapters.anndata:from_anndata"),
     "ETH/UCY text": ("trajlab.data.adapters.eth_ucy:read_eth_ucy", None),
     "ASE file": ("trajlab.data.adapters.ase:read_ase", "trajlab.data.adapters.ase:from_ase"),
 }
@@ -34,6 +35,7 @@ def read(path: str | Path, **options: Any) -> Any:
     - ``.csv``, ``.tsv``, ``.parquet``, ``.feather`` tables of tracks: ``time=``, ``node=``, ``position=``, ...; see `from_table`
     - LAMMPS text dumps: ``units=``, ``elements=``, ``timestep=``; see `read_lammps`
     - ``.xtc``, ``.trr``, ``.dcd``, ``.nc``: ``topology=``, ``select=``; see `read_mdanalysis` (extra ``md``)
+    - ``.h5ad`` of cells at several times, into `Snapshots`: ``time_key=``, ``use_rep=``, ...; see `from_anndata` (extra ``cells``)
     - everything that ASE reads (extxyz, traj, cif, POSCAR, ...): ``spacing=``, ``velocity_unit=``, ...; see `from_ase`
 
     Raises:
@@ -79,6 +81,8 @@ def kind_of_file(path: str | Path) -> str:
         return "table of tracks"
     if path.suffix in (".xtc", ".trr", ".dcd", ".nc", ".ncdf"):
         return "MDAnalysis trajectory"
+    if path.suffix == ".h5ad":
+        return "AnnData"
     if path.suffix == ".txt" and _numbers(head) in (4, 8):
         return "ETH/UCY text"
     return "npz arrays" if path.suffix == ".npz" else "ASE file"
