@@ -48,6 +48,7 @@ FRONT_DOOR = {
     "nbody": "trajlab.sources.nbody:nbody",
     "chaos": "trajlab.sources.chaos:chaos",
     "eth_ucy": "trajlab.sources.pedestrians:eth_ucy",
+    "cell_snapshots": "trajlab.sources.snapshots_cells:cell_snapshots",
     "molecule_windows": "trajlab.sources.windows_md:molecule_windows",
     # methods
     "TrajCast": "trajlab.models.trajcast:TrajCast",

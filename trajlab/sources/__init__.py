@@ -1,4 +1,4 @@
-"""Data sets and generators: reference molecular dynamics, N-body systems, pedestrians and chaotic systems, each by name."""
+"""Data sets and generators: reference molecular dynamics, N-body systems, pedestrians, cells and chaotic systems, each by name."""
 
 from importlib import import_module
 from typing import Any
@@ -35,6 +35,19 @@ NBODY: dict[str, str] = {
 
 #: Recorded data: a function (folder, name of the part) -> training, validation and test trajectories.
 DATA_SETS: dict[str, str] = {"eth_ucy": "trajlab.sources.pedestrians:eth_ucy"}
+
+#: Populations seen at several times: a function of a folder (None: downloaded) or of a recipe -> `Snapshots`.
+SNAPSHOTS: dict[str, str] = {
+    "lotka_volterra": "trajlab.sources.lotka_volterra:lotka_volterra",
+    "repressilator": "trajlab.sources.repressilator:repressilator",
+    "repressilator_proteins": "trajlab.sources.repressilator:repressilator_proteins",
+    "vortex": "trajlab.sources.snapshot_vortex:snapshot_vortex",
+    "bifurcation": "trajlab.sources.bifurcation:bifurcation",
+    "embryoid": "trajlab.sources.snapshots_cells:embryoid",
+    "hesc": "trajlab.sources.snapshots_cells:hesc",
+    "haematopoiesis": "trajlab.sources.snapshots_cells:haematopoiesis",
+    "pbmc": "trajlab.sources.snapshots_cells:pbmc",
+}
 
 #: Reference flows: a function (parameters) -> `trajlab.dynamics.flow_fields.Flow`.
 FLOWS: dict[str, str] = {
