@@ -55,7 +55,7 @@ class ExactPlan:
     @property
     def sparse(self) -> Tensor:
         """The plan as a sparse COO tensor."""
-        return torch.sparse_coo_tensor(torch.stack([self.source, self.target]), self.mass, self.shape).coalesce()
+        return torch.sparse_coo_tensor(torch.stack([self.source, self.target]), self.mass, self.shape, check_invariants=False).coalesce()
 
     def pairs(self, n: int, generator: torch.Generator) -> tuple[Int[Tensor, "pair"], Int[Tensor, "pair"]]:
         """Source and target cells of n pairs drawn from the plan, stratified (see `drawn`): an assignment gives n pairs back as they are."""

@@ -103,15 +103,13 @@ def intervals(snapshots: Snapshots) -> tuple[Units, list[Interval]]:
     Raises:
         ValueError, TypeError: as `gap`.
     """
-    gap(snapshots, float(snapshots.time[0]))  # two snapshots, at least
     clock = snapshots.time.tolist()
-    centre = snapshots.x.double().mean(0)
-    units = Units(centre, float((snapshots.x.double() - centre).square().mean().sqrt()) or 1.0, clock[0], (clock[-1] - clock[0]) / (len(clock) - 1))
-    found = []
-    for t, after in pairwise(clock):
-        g = gap(snapshots, t)
-        x0, x1 = (((x - centre) / units.scale).float() for x in (g.x0, g.x1))
-        found.append(Interval(x0, x1, g.a, g.b, (t - units.first) / units.spacing, (after - t) / units.spacing))
+    here = [gap(snapshots, t) for t in clock[:-1] or clock]
+    cells = torch.cat([here[0].x0, *(g.x1 for g in here)])
+    centre, spacing = cells.mean(0), (clock[-1] - clock[0]) / len(here)
+    units = Units(centre, float((cells - centre).square().mean().sqrt()) or 1.0, clock[0], spacing)
+    inside = lambda x: ((x - centre) / units.scale).float()  # noqa: E731
+    found = [Interval(inside(g.x0), inside(g.x1), g.a, g.b, (t - clock[0]) / spacing, g.duration / spacing) for g, t in zip(here, clock)]
     return units, found
 
 
