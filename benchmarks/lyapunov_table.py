@@ -20,6 +20,7 @@ import os
 import sys
 import time
 import warnings
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -98,8 +99,15 @@ def of_flow(system: Any, budget: float, seed: int, shift: float) -> Any:
     cost = WINDOWS * (time.process_time() - began) / PILOT
     periods = min(max(budget / cost, SHORTEST), LONGEST)
     duration = SHORTEST * 2.0 ** math.floor(math.log2(periods / SHORTEST)) * period
-    starts, times = later(field, system.start, WINDOWS, (TRANSIENT + shift) * period, 1.1 * duration, rtol=RTOL)
-    return lyapunov(field, starts, duration, t0=times, seed=seed, rtol=RTOL, workers=1)
+    escaped = False
+    while True:
+        try:
+            starts, times = later(field, system.start, WINDOWS, (TRANSIENT + shift) * period, 1.1 * duration, rtol=RTOL)
+            return replace(lyapunov(field, starts, duration, t0=times, seed=seed, rtol=RTOL, workers=1), escaped=escaped)
+        except ValueError:  # at one of the two steps; shorter windows may come before that
+            duration, escaped = duration / 4, True
+            if duration < PILOT * period:
+                raise
 
 
 def of_map(system: Any, seed: int, shift: float) -> Any:

@@ -21,7 +21,7 @@ __all__ = ["Lyapunov", "entropy", "kaplan_yorke", "later", "lyapunov"]
 
 BLOCKS, ALIGN = 20, 2  #: blocks of a window, and blocks before them in which the vectors find their directions
 HALVED = 2.0**8  #: tolerances whose ratio is this have steps whose ratio is 2, with an error of order 8
-MOST = 1_000_000_000  #: evaluations of a window
+MOST = 50_000_000  #: evaluations of a window, at most: an orbit that escapes while it turns faster and faster needs ever more
 PROBES = 200  #: states of each orbit at which derivatives are compared with differences
 
 

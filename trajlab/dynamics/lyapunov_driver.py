@@ -51,7 +51,7 @@ def augmented(rhs: Any, tangent: Any, dim: int, count: int) -> Any:
     return whole
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(nogil=True)
 def orthonormalise(v, logs):  # type: ignore[no-untyped-def]
     """Modified Gram-Schmidt, twice, on the rows of v ``[k dim]``; ``logs[k]`` gets log |R_kk|. Returns whether all of them are finite."""
     count, dim = v.shape

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -67,6 +67,7 @@ class Lyapunov:
         rtol: relative tolerances of the finer and the coarser step.
         exact: whether derivatives are exact to rounding, or by central differences.
         evaluations: of the right-hand side with its Jacobian, in all.
+        escaped: whether longer windows met an orbit that left for infinity.
     """
 
     blocks: Float[np.ndarray, "window block k"]
@@ -79,7 +80,7 @@ class Lyapunov:
     rtol: tuple[float, ...] = ()
     exact: bool = True
     evaluations: int = 0
-    note: dict[str, Any] = field(default_factory=dict)
+    escaped: bool = False
 
     @cached_property
     def windows(self) -> Float[np.ndarray, "window k"]:
@@ -179,6 +180,8 @@ class Lyapunov:
             noise = CERTAIN * np.sqrt(2) * self.standard_error + 1e-3 * size + 1.0 / self.duration
             if (np.abs(self.step_change) > noise).any():
                 found.append("not converged")
+        if self.escaped:
+            found.append("an orbit escapes")
         if self.mismatch > SUM:
             found.append("sum is not the divergence")
         return tuple(found)
