@@ -33,7 +33,8 @@ import numpy as np
 from trajlab.dynamics.lyapunov import later, lyapunov
 from trajlab.evaluate.bars import as_text
 from trajlab.evaluate.results import Table
-from trajlab.sources.chaos import chaos, names
+from trajlab.sources.chaos import chaos, kind_of, names
+from trajlab.sources.chaos_dysts import record as columns_of
 from trajlab.sources.lyapunov_table import LyapunovRecord
 
 HERE = Path(__file__).resolve().parent
@@ -63,7 +64,7 @@ def main(given: list[str] | None = None) -> int:
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
     for name in options.systems:
-        chaos(name)  # a mistyped name is told before anything is computed
+        kind_of(name)  # a mistyped name is told before anything is computed
     began = time.process_time()
     status = check(options) if options.check else compare(options) if options.compare else build(options)
     print(f"{time.process_time() - began:.0f} s of CPU")
@@ -258,7 +259,7 @@ def compare(options: argparse.Namespace) -> int:
     """Every system of the table beside dysts' own columns; agreement is to a tenth or two errors."""
     rows, counts = [], {"largest": [0, 0], "spectrum[0]": [0, 0], "sum": [0, 0], "D_KY": [0, 0]}
     for name, record in read(options.out)["systems"].items():
-        row = beside(LyapunovRecord.from_json(record), chaos(name).dysts, counts)
+        row = beside(LyapunovRecord.from_json(record), columns_of(name, record["kind"]), counts)
         if row and (not options.systems or name in options.systems):
             rows.append(row)
     heads = ["system", "largest", "error", "dysts max", "dysts s[0]", "sum", "dysts sum", "D_KY", "dysts D_KY", "disagree", "flags"]
