@@ -57,7 +57,7 @@ class SnapshotNet(nn.Module):
     def __init__(self, dim: int, config: FlowTraining, generator: torch.Generator) -> None:
         super().__init__()
         sizes = [dim + 1, *[config.width] * config.layers, dim]
-        self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in pairwise(sizes))
+        self.layers = nn.ModuleList(nn.utils.skip_init(nn.Linear, i, o) for i, o in pairwise(sizes))  # no draw from the global generator
         with torch.no_grad():
             for layer in self.layers:
                 for value in layer.parameters():  # the law of torch, from a generator
