@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -64,7 +65,9 @@ def _backend(cluster: str | None) -> Iterator[None]:
     import joblib
 
     if cluster is None:
-        with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
+        with joblib.parallel_config(backend="loky", inner_max_num_threads=1), warnings.catch_warnings():
+            # A process that has grown by 300 MB (libraries and compiled code are enough) is replaced by another; its tasks are not lost.
+            warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
             yield
         return
     distributed = _checked(cluster)
