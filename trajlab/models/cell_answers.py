@@ -58,7 +58,7 @@ def _arriving(reference: Any, law: Any, plan: Tensor, y: Tensor) -> Float[Tensor
 
 def pseudotime_of(bridge: Any, n: int = 200, points: int = 60, neighbours: int = 30, seed: int = 0) -> Float[Tensor, "cell"]:
     """Pseudo-time of each cell: the expected time under the bridge, given the state,  E[s | X_s = x]  for s uniform between the first snapshot and
-    the last. Estimated as the mean time of the nearest states of drawn paths, looked at evenly in time. A cell that is ahead of its snapshot has a time
+    the last. Estimated as the mean time of the nearest states of drawn paths, looked at evenly in time. A cell ahead of its snapshot has a time
     later than its own; states that are passed twice (cycles) get a mean between.
 
     Args:

@@ -66,12 +66,12 @@ def transition(plan: Float[Tensor, "source target"]) -> Float[Tensor, "source ta
     return torch.where(mass > 0, plan / mass.clamp(min=torch.finfo(plan.dtype).tiny), 0.0)
 
 
-def fates(plans: Sequence[Float[Tensor, "source target"]], member: Sequence[Float[Tensor, "some set"]]) -> list[Tensor]:
+def fates(plans: Sequence[Tensor], member: Sequence[Tensor]) -> list[Tensor]:
     """Absorption probabilities of every cell, snapshot by snapshot.
 
     Args:
-        plans: one a pair of neighbouring snapshots, each with any mass.
-        member: membership of each snapshot's cells, 0 or 1, one column a set; all 0 where a snapshot has no terminal cells.
+        plans: one a pair of neighbouring snapshots, ``[source target]``, each with any mass.
+        member: membership of each snapshot's cells, 0 or 1, ``[cell set]``; all 0 where a snapshot has no terminal cells.
 
     Raises:
         ValueError: shapes that do not fit, or a cell in more than one set.
@@ -151,7 +151,7 @@ def terminal_sets(snapshots: Snapshots, labels: Any, names: Sequence[str] | None
     return {str(name): where & (found == str(name)) for name in (known if names is None else names)}
 
 
-def descendants(plans: Sequence[Float[Tensor, "source target"]], mass: Float[Tensor, "cell"], start: int) -> list[Float[Tensor, "some"]]:
+def descendants(plans: Sequence[Tensor], mass: Float[Tensor, "cell"], start: int) -> list[Tensor]:
     """Where a distribution over the cells of snapshot ``start`` goes: over that snapshot's cells and each later one's."""
     found = [mass.double() / mass.sum()]
     for plan in plans[start:]:
@@ -159,7 +159,7 @@ def descendants(plans: Sequence[Float[Tensor, "source target"]], mass: Float[Ten
     return found
 
 
-def ancestors(plans: Sequence[Float[Tensor, "source target"]], mass: Float[Tensor, "cell"], end: int) -> list[Float[Tensor, "some"]]:
+def ancestors(plans: Sequence[Tensor], mass: Float[Tensor, "cell"], end: int) -> list[Tensor]:
     """Where a distribution over the cells of snapshot ``end`` came from: over each earlier snapshot's cells, in time order, and that one's."""
     found = [mass.double() / mass.sum()]
     for plan in reversed(plans[:end]):

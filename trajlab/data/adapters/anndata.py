@@ -25,7 +25,7 @@ __all__ = ["from_anndata", "read_anndata"]
 
 
 def from_anndata(
-    adata: AnnData, time_key: str, use_rep: str = "X_pca", n_dims: int | None = None, weight_key: str | None = None,
+    adata: AnnData | Any, time_key: str, use_rep: str = "X_pca", n_dims: int | None = None, weight_key: str | None = None,
     batch_key: str | None = None, times: Mapping[Any, float] | None = None, time_unit: str | None = None,
 ) -> Snapshots:
     """Snapshots from AnnData: one population for each time in ``adata.obs[time_key]``, cells in float64.
@@ -59,14 +59,14 @@ def from_anndata(
     x, names = matrix_of(adata, use_rep, n_dims)
     refuse_unfinite(x, adata.obs_names, names, place_of(adata, use_rep))
     order = np.argsort(clock.snapshot, kind="stable")
-    weight = None if weight_key is None else torch.from_numpy(_column(adata, weight_key, "weight_key").to_numpy(np.float64)[order])
+    weight = np.ones(len(x)) if weight_key is None else _column(adata, weight_key, "weight_key").to_numpy(np.float64)
     source = {"reader": "anndata", "time_key": time_key, "use_rep": use_rep, "labels": clock.labels, "cell": order,
               "obs_names": np.asarray(adata.obs_names, dtype=object)[order]}
     tell(np.bincount(clock.snapshot), clock.labels, x, names)
     if batch_key is not None:
         _tell_batches(_column(adata, batch_key, "batch_key").to_numpy(), clock.snapshot, clock.labels, batch_key)
-    return Snapshots(torch.from_numpy(x[order]), torch.from_numpy(clock.snapshot[order]), torch.from_numpy(clock.time), weight, names,
-                     Units(time=time_unit or clock.unit), source)
+    return Snapshots(torch.from_numpy(x[order]), torch.from_numpy(clock.snapshot[order]), torch.from_numpy(clock.time),
+                     torch.from_numpy(weight[order]), names, Units(time=time_unit or clock.unit), source)
 
 
 def read_anndata(path: str | Path, *, time_key: str | None = None, use_rep: str = "X_pca", **options: Any) -> Snapshots:

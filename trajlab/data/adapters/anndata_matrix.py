@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,10 +66,10 @@ def matrix_of(adata: AnnData, use_rep: str, n_dims: int | None) -> tuple[np.ndar
     return dense(matrix, count), tuple(f"{short}{k + 1}" for k in range(count))
 
 
-def refuse_unfinite(x: np.ndarray, cells: Sequence[str], names: Sequence[str], what: str) -> None:
+def refuse_unfinite(x: np.ndarray, cells: Iterable[str], names: Sequence[str], what: str) -> None:
     """Raise a ValueError that names the first cell and column that are not finite."""
     bad = ~np.isfinite(x)
     if bad.any():
         row, column = np.argwhere(bad)[0]
-        raise ValueError(f"{what}: {x[row, column]} in cell {str(cells[row])!r}, column {names[column]!r} (row {row}, column {column}), and "
+        raise ValueError(f"{what}: {x[row, column]} in cell {str(list(cells)[row])!r}, column {names[column]!r} (row {row}, column {column}), and "
                          f"{int(bad.any(1).sum()) - 1} further cells have values that are not finite; leave these cells out, or mend the matrix")

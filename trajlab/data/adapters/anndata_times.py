@@ -60,7 +60,7 @@ def clock_of(values: pd.Series, times: Mapping[Any, float] | None, what: str) ->
                          f"adata[adata.obs[{values.name!r}].notna()], or fill in their times")
     if not len(codes):
         raise ValueError(f"{what}: there are no cells")
-    found = pd.Index(np.asarray(found)) if categorical and not pd.api.types.is_timedelta64_dtype(values.cat.categories) else pd.Index(found)
+    found = pd.Index(found).astype(values.cat.categories.dtype) if categorical else pd.Index(found)
     if categorical and len(empty := values.cat.categories.difference(found)):
         warnings.warn(f"{what}: no cell has the categories {[str(v) for v in empty][:6]}; these snapshots are empty and left out", stacklevel=4)
     labels = found.tolist()

@@ -43,17 +43,17 @@ def snapshots_from_numpy(x: Any, time: Any, *, weight: Any = None, names: Sequen
         time, snapshot = np.unique(time, return_inverse=True)
         order = np.argsort(snapshot, kind="stable")
         x, snapshot = x[order], snapshot[order]
-        weight = None if weight is None else np.asarray(weight, dtype=np.float64)[order]
+        weight = np.ones(len(x)) if weight is None else np.asarray(weight, dtype=np.float64)[order]
     else:
         parts = _parts(x, time)
         order, snapshot = np.arange(sum(map(len, parts))), np.repeat(np.arange(len(parts)), [len(part) for part in parts])
         x = np.concatenate(parts)
-        weight = None if weight is None else np.concatenate([np.asarray(part, dtype=np.float64).reshape(-1) for part in weight])
+        weight = np.ones(len(x)) if weight is None else np.concatenate([np.asarray(part, dtype=np.float64).reshape(-1) for part in weight])
     labels = names or [f"x{k + 1}" for k in range(x.shape[1])]
     refuse_unfinite(x, [f"{row} (of snapshot {k})" for row, k in zip(order.tolist(), snapshot.tolist())], labels, "x")
     tell(np.bincount(snapshot, minlength=len(time)), [f"{t:g}" for t in time], x, labels)
     return Snapshots(torch.from_numpy(x), torch.from_numpy(snapshot.astype(np.int64)), torch.from_numpy(time),
-                     None if weight is None else torch.from_numpy(weight), tuple(names), units or Units(), {"reader": "numpy", "cell": order})
+                     torch.from_numpy(weight), tuple(names), units or Units(), {"reader": "numpy", "cell": order})
 
 
 def _parts(x: Any, time: np.ndarray) -> list[np.ndarray]:
@@ -101,9 +101,9 @@ def snapshots_from_table(
     tell(np.bincount(clock.snapshot), clock.labels, x, chosen)
     order = np.argsort(clock.snapshot, kind="stable")
     source = {"reader": "table", "labels": clock.labels, "cell": order}
+    mass = np.ones(len(x)) if weight is None else table[weight].to_numpy(np.float64)
     return Snapshots(torch.from_numpy(x[order]), torch.from_numpy(clock.snapshot[order]), torch.from_numpy(clock.time),
-                     None if weight is None else torch.from_numpy(table[weight].to_numpy(np.float64)[order]), tuple(map(str, chosen)),
-                     units or Units(time=clock.unit), source)
+                     torch.from_numpy(mass[order]), tuple(map(str, chosen)), units or Units(time=clock.unit), source)
 
 
 def snapshots_to_table(snapshots: Snapshots) -> pd.DataFrame:
