@@ -89,6 +89,13 @@ FRONT_DOOR = {
     "shrink_lines": "trajlab.dynamics.shrink_lines:shrink_lines",
     "elliptic_barriers": "trajlab.dynamics.elliptic:elliptic_barriers",
     "averaged_vorticity": "trajlab.dynamics.active_barriers:averaged_vorticity",
+    "plane_jet": "trajlab.sources.jet:plane_jet",
+    "JetConfig": "trajlab.sources.jet:JetConfig",
+    "cluster_levels": "trajlab.metrics.interface:cluster_levels",
+    "find_interface": "trajlab.metrics.interface:find_interface",
+    "conditional_average": "trajlab.metrics.interface_averages:conditional_average",
+    "turbulent_interface": "trajlab.evaluate.turbulent_interface_tables:turbulent_interface",
+    "InterfaceConfig": "trajlab.evaluate.turbulent_interface_config:InterfaceConfig",
     # judging
     "judge": "trajlab.evaluate.molecular:judge",
     "judge_forecast": "trajlab.evaluate.forecasts:judge_forecast",

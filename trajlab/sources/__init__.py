@@ -59,6 +59,9 @@ FLOWS: dict[str, str] = {
     "duffing": "trajlab.sources.flows:duffing",
 }
 
+#: Flows that are computed first: a function (config) -> velocity, vorticity and scalar over time.
+COMPUTED_FLOWS: dict[str, str] = {"plane_jet": "trajlab.sources.jet:plane_jet"}
+
 
 def __getattr__(name: str) -> Any:
     """``trajlab.sources.chaos("Lorenz")`` without an import of its own: the module `trajlab.sources.chaos` can be called."""
