@@ -62,6 +62,8 @@ FRONT_DOOR = {
     "RolloutConfig": "trajlab.models.rollout:RolloutConfig",
     "TrainConfig": "trajlab.train.config:TrainConfig",
     # cells: fates and genes
+    "SchrodingerBridge": "trajlab.models.sbirr:SchrodingerBridge",
+    "SchrodingerBridgeConfig": "trajlab.models.sbirr_config:SchrodingerBridgeConfig",
     "fate": "trajlab.models.fates:fate",
     "terminal_sets": "trajlab.models.fates:terminal_sets",
     "gene_trends": "trajlab.models.gene_trends:gene_trends",

@@ -62,7 +62,8 @@ def fitted(generator, kind="each"):
     drift = lambda z: torch.tanh(z @ W.mT) - 0.3 * z  # noqa: E731
     V = torch.linalg.qr(torch.randn(7, 3, generator=generator, dtype=torch.float64))[0]
     genes = GeneMap(V, torch.randn(7, generator=generator, dtype=torch.float64), tuple("abcdefg"))
-    return SimpleNamespace(snapshots=snapshots, scale=Scale.of(snapshots, kind), reference=CallableReference(drift, torch.eye(3, dtype=torch.float64))), genes
+    reference = CallableReference(drift, torch.eye(3, dtype=torch.float64))
+    return SimpleNamespace(snapshots=snapshots, scale=Scale.of(snapshots, kind), reference=reference), genes
 
 
 def rate(bridge, genes, g):
