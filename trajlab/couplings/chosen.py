@@ -117,8 +117,8 @@ class _Task:
         return Called(given if over == 1.0 else lambda i, j: given(i, j) / over, x, y, self.dtype)
 
 
-def couple(x: Any, y: Any, a: Any = None, b: Any = None, *, cost: str | LogKernel = "squared", temperature: float | None = None,
-           memory: str | int = "4GB", method: str = "auto", config: CoupleConfig | None = None) -> TransportPlan:
+def couple(x: Any, y: Any, a: Any = None, b: Any = None, *, cost: Any = "squared", temperature: float | None = None,
+           memory: Any = "4GB", method: str = "auto", config: CoupleConfig | None = None) -> TransportPlan:
     """The transport plan between two populations.
 
     Args:
@@ -165,7 +165,7 @@ def _cost(cost: Any) -> LogKernel | None:
             raise ValueError(unknown("cost", cost, ["squared"]))
         return None
     if not callable(cost):
-        raise TypeError(f"cost is a {type(cost).__name__}; 'squared', or a function of (sources, targets) that gives their log-kernel, was wanted")
+        raise TypeError(f"cost is of type {type(cost).__name__}; 'squared', or a function of (sources, targets) giving their log-kernel, was wanted")
     return cost
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 __all__ = ["in_words", "needed", "parse"]
 
@@ -10,7 +11,7 @@ UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KI
 BASE = 50_000_000  #: blocks and vectors beside the tables
 
 
-def parse(memory: str | int) -> int:
+def parse(memory: Any) -> int:
     """Bytes of ``"4GB"``, ``"500 MB"``, ``"1.5GiB"`` or a number of bytes.
 
     Raises:

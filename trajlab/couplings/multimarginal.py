@@ -46,7 +46,7 @@ class Chain:
         if worst > tolerance:
             k = 1 + self.gaps.index(worst)
             raise ValueError(f"what plan {k - 1} brings to snapshot {k} and what plan {k} takes from it differ by {worst:.2g} (L1; tolerance "
-                             f"{tolerance:g}): solve the plans further, use one set of weights a snapshot, or raise the tolerance where growth is meant")
+                             f"{tolerance:g}): solve the plans further, weight a snapshot's cells alike, or allow more where growth is meant")
 
     @property
     def cells(self) -> list[int]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -112,8 +113,7 @@ class TransportPlan(ABC):
         """
         from scipy.sparse import csr_array, vstack
 
-        if not 0 <= threshold < 1:
-            raise ValueError(f"threshold={threshold} came; a share of a row's largest entry, from 0 to below 1, was wanted")
+        _is_share(threshold)
         parts = []
         for i in torch.arange(self.shape[0]).split(max(1, BLOCK // self.shape[1])):
             row = self.rows(i)
@@ -195,11 +195,29 @@ class SparsePlan(TransportPlan):
         e = draw(self.mass.expand(1, -1), generator, n)[0]
         return self.source[e], self.target[e]
 
+    def sparse(self, threshold: float = 1e-3) -> Any:
+        """As for every plan, without a pass over all rows."""
+        from scipy.sparse import csr_array
+
+        _is_share(threshold)
+        whole = self._csr
+        row, sums = np.repeat(np.arange(self.shape[0]), np.diff(whole.indptr)), whole.sum(1)
+        top = whole.max(axis=1).toarray().ravel()
+        kept = whole.data >= threshold * top[row]
+        least = csr_array((whole.data[kept], (row[kept], whole.indices[kept])), shape=self.shape)
+        least.data *= np.repeat(sums / np.maximum(least.sum(1), np.finfo(float).tiny), np.diff(least.indptr))
+        return least
+
     @cached_property
     def _csr(self) -> Any:
         from scipy.sparse import csr_array
 
         return csr_array((self.mass.numpy(), (self.source.numpy(), self.target.numpy())), shape=self.shape)
+
+
+def _is_share(threshold: float) -> None:
+    if not 0 <= threshold < 1:
+        raise ValueError(f"threshold={threshold} came; a share of a row's largest entry, from 0 to below 1, was wanted")
 
 
 def _gathered(into: Tensor, out_of: Tensor, mass: Tensor, v: Tensor, n: int) -> Tensor:

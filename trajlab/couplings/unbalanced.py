@@ -67,11 +67,11 @@ def growth_rates(plan: Any, a: Float[Tensor, "..."] | None = None, masses: tuple
 def _are_cells(neighbours: Tensor, n: int) -> None:
     fits = neighbours.ndim == 2 and len(neighbours) == n and neighbours.shape[1] > 0 and not neighbours.is_floating_point()
     if not fits or int(neighbours.min()) < 0 or int(neighbours.max()) >= n:
-        raise ValueError(f"neighbours of shape {tuple(neighbours.shape)} and type {neighbours.dtype} came; cell numbers [{n} k] from 0 to {n - 1} were "
-                         "wanted")
+        raise ValueError(f"neighbours of shape {tuple(neighbours.shape)} and type {neighbours.dtype} came; cell numbers [{n} k] from 0 to {n - 1} "
+                         "were wanted")
 
 
-def grown(a: Float[Tensor, "cell"], rates: Float[Tensor, "cell"], duration: float) -> Float[Tensor, "cell"]:
+def grown(a: Float[Tensor, "..."], rates: Float[Tensor, "..."], duration: float) -> Float[Tensor, "cell"]:
     """Source weights after known growth,  a_i exp(g_i T)  scaled to sum to 1: the marginal of a balanced plan.
 
     Raises:
@@ -137,7 +137,7 @@ def grow(log_kernel: Float[Tensor, "source target"], a: Float[Tensor, "source"],
     return Growth(plan, rates, history, history[-1] <= settled)
 
 
-def birth_death(proliferation: Float[Tensor, "cell"], apoptosis: Float[Tensor, "cell"], birth: tuple[float, float] = (0.3, 1.7),
+def birth_death(proliferation: Float[Tensor, "..."], apoptosis: Float[Tensor, "..."], birth: tuple[float, float] = (0.3, 1.7),
                 death: tuple[float, float] = (0.3, 1.7)) -> Float[Tensor, "cell"]:
     """Prior rates from gene scores: birth minus death, each a logistic function of its score between two rates (as in Schiebinger et al. 2019, whose
     rates are the defaults, per day). Scores are centred at their median and scaled by their standard deviation.
@@ -157,8 +157,8 @@ def _logistic(score: Tensor, low: float, high: float) -> Tensor:
     return low + (high - low) * torch.sigmoid((score - score.median()) / spread)
 
 
-def branch_ratio(plan: Any, one: Tensor, other: Tensor, a: Tensor | None = None) -> float:
-    """Growth factor of the source cells ``one`` over that of ``other`` (numbers or a mask): (r_one / a_one) / (r_other / a_other)."""
+def branch_ratio(plan: Any, one: Any, other: Any, a: Tensor | None = None) -> float:
+    """Growth factor of the source cells ``one`` over that of ``other`` (numbers, a slice or a mask): (r_one / a_one) / (r_other / a_other)."""
     plan = as_plan(plan)
     a, r = plan.a if a is None else a, plan.row_sums
     if not float(a[one].sum()) > 0 or not float(a[other].sum()) > 0:
