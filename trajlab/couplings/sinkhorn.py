@@ -166,7 +166,9 @@ def _newton(kernel: Tensor, a: Tensor, b: Tensor, g: Tensor, tolerance: float) -
     one to one, where Sinkhorn's iteration takes thousands of steps (Tang et al. 2024):  gradient b - P^T 1,  -Hessian diag(P^T 1) - P^T diag(1/a) P.
     """
     inner, damping, best = kernel + b.log(), 1e-14, None
-    for step in range(NEWTON):
+    step = 0
+    while step < NEWTON:
+        step += 1
         f = -torch.logsumexp(inner + g, 1)
         height = float(a @ f + b @ g)
         P = a[:, None] * (inner + f[:, None] + g).exp()

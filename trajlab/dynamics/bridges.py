@@ -67,12 +67,12 @@ def pinned_drift(reference: Reference, law: LinearNoise, x: Float[Tensor, "pair 
     """
     if not 0 <= k < law.steps:
         raise ValueError(f"the drift of a bridge at grid point {k} of {law.steps}; it is singular at the end, so 0 to {law.steps - 1} were wanted")
-    m, G = law.m[:, k], law.G[:, k]
+    m, G, centre = law.m[:, k], law.G[:, k], law.centre[:, k]
     off = x - m
     left = symmetric(law.S[:, -1] - G @ law.S[:, k] @ G.mT)
     miss = y - law.m[:, -1] - apply(G, off)
     pull = torch.linalg.solve(left, miss[..., None])[..., 0]
-    return reference.drift(m) + apply(reference.jacobian(m), off) + apply(reference.D.to(x) @ G.mT, pull)
+    return reference.drift(centre) + apply(reference.jacobian(centre), x - centre) + apply(reference.D.to(x) @ G.mT, pull)
 
 
 class BridgeField(NamedTuple):
@@ -113,10 +113,12 @@ def bridge_field(reference: Reference, law: LinearNoise, nodes: list[int]) -> Br
     gain = torch.linalg.solve(end, cross.mT).mT
     left = symmetric(end - G @ cross)
     pull = torch.linalg.solve(left, G @ reference.D.to(m)).mT
-    jacobian = reference.jacobian(m if not law.shared or reference.linear is None else m[:1])
+    centre = law.centre[:, nodes]
+    jacobian = reference.jacobian(centre[:1] if law.shared and reference.linear is not None else centre)
+    drift = reference.drift(centre) + apply(jacobian, m - centre)
     eye = torch.eye(m.shape[-1], dtype=m.dtype, device=m.device)
     rate = jacobian @ gain + pull @ (eye - G @ gain)
-    return BridgeField(m, law.m[:, -1], gain, root(symmetric(S - gain @ cross.mT)), jacobian - pull @ G, reference.drift(m), rate)
+    return BridgeField(m, law.m[:, -1], gain, root(symmetric(S - gain @ cross.mT)), jacobian - pull @ G, drift, rate)
 
 
 def apply(matrix: Float[Tensor, "*one dim dim"], vector: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
@@ -128,7 +130,14 @@ def root(cov: Float[Tensor, "*batch dim dim"]) -> Float[Tensor, "*batch dim dim"
     """A lower factor of covariances that may be singular but for rounding."""
     dim = cov.shape[-1]
     top = cov.diagonal(dim1=-2, dim2=-1).amax(-1)[..., None, None].clamp(min=1e-300)
-    return torch.linalg.cholesky(symmetric(cov) + JITTER * top * torch.eye(dim, dtype=cov.dtype, device=cov.device))
+    jittered = symmetric(cov) + JITTER * top * torch.eye(dim, dtype=cov.dtype, device=cov.device)
+    factor, bad = torch.linalg.cholesky_ex(jittered)
+    if bool(bad.any()):  # indefinite by more than rounding: the nearest that is not, by its eigenvalues
+        value, vector = torch.linalg.eigh(jittered[bad > 0])
+        value = value.clamp(min=JITTER * float(top.max()))
+        factor = factor.clone()
+        factor[bad > 0] = torch.linalg.qr((vector * value.sqrt()[..., None, :]).mT).R.mT
+    return factor
 
 
 def pairs_of(plan: Float[Tensor, "source target"], count: int, generator: torch.Generator) -> tuple[Int[Tensor, "pair"], Int[Tensor, "pair"]]:

@@ -15,9 +15,13 @@ from torch import Tensor
 from trajlab.dynamics.linear_sde import symmetric
 from trajlab.dynamics.references import Reference
 
-__all__ = ["LinearNoise", "linear_noise"]
+__all__ = ["Diverged", "LinearNoise", "linear_noise"]
 
 STEPS = 40  #: of the second-order Runge-Kutta method over an interval
+
+
+class Diverged(ValueError):
+    """A reference process that blows up."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +35,7 @@ class LinearNoise:
         S: covariances, ``[cell step+1 dim dim]``; 0 at the start.
         Q: covariance added by each step, S_{k+1} - P_k S_k P_k^T, ``[cell step dim dim]``.
         G: derivative of the end by each grid point, ``[cell step+1 dim dim]``; the identity at the end.
+        about: points that the process was linearised about, ``[cell step+1 dim]``; None for the means.
     """
 
     h: float
@@ -39,6 +44,12 @@ class LinearNoise:
     S: Tensor
     Q: Tensor
     G: Tensor
+    about: Tensor | None = None
+
+    @property
+    def centre(self) -> Tensor:
+        """Points of linearisation."""
+        return self.m if self.about is None else self.about
 
     @property
     def steps(self) -> int:
@@ -52,12 +63,16 @@ class LinearNoise:
     def of(self, cell: Tensor) -> LinearNoise:
         """The laws from some starts, in the order asked for."""
         pick = lambda value: value if self.shared else value[cell]  # noqa: E731
-        return LinearNoise(self.h, self.m[cell], pick(self.P), pick(self.S), pick(self.Q), pick(self.G))
+        return LinearNoise(self.h, self.m[cell], pick(self.P), pick(self.S), pick(self.Q), pick(self.G),
+                           None if self.about is None else self.about[cell])
 
     def log_density(self, y: Float[Tensor, "other dim"]) -> Float[Tensor, "cell other"]:
         """log p(y | x) of every start and every y at the end: one matrix product where covariances are shared, else start by start."""
         mean, cov = self.m[:, -1], self.S[:, -1]
-        factor = torch.linalg.cholesky(cov)
+        factor, bad = torch.linalg.cholesky_ex(cov)
+        if bool(bad.any()):
+            raise Diverged(f"the covariance from start {int(bad.nonzero()[0, 0])} is not positive definite: noise of zero in some direction, or "
+                           "a reference so fast that the steps of the interval do not resolve it; take more steps or bound its parameters")
         constant = -factor.diagonal(dim1=-2, dim2=-1).log().sum(-1) - 0.5 * y.shape[1] * torch.log(torch.tensor(2 * torch.pi, dtype=torch.float64))
         if self.shared:
             one, two = (torch.linalg.solve_triangular(factor[0], v.mT, upper=False).mT for v in (mean, y))
@@ -76,7 +91,8 @@ def linear_noise(reference: Reference, x: Float[Tensor, "cell dim"], duration: f
     by the midpoint rule, F restarted at every step; G is the product of the propagators backwards, so nothing is inverted.
 
     Raises:
-        ValueError: a duration or number of steps that is not positive, or a mean that is not finite: the reference blows up.
+        ValueError: a duration or number of steps that is not positive.
+        Diverged: a mean or covariance that is not finite: the reference blows up (a ValueError).
     """
     if not duration > 0 or steps < 1:
         raise ValueError(f"a law over {duration:g} in {steps} steps; a positive time and at least one step were wanted")
@@ -96,11 +112,22 @@ def linear_noise(reference: Reference, x: Float[Tensor, "cell dim"], duration: f
         P = torch.stack(props, 1)
         Q = torch.stack([symmetric(covs[k + 1] - props[k] @ covs[k] @ props[k].mT) for k in range(steps)], 1)
     m = torch.stack(means, 1)
-    if not bool(torch.isfinite(m).all()):
-        cell = int((~torch.isfinite(m)).flatten(1).any(1).nonzero()[0])
-        raise ValueError(f"the reference leaves every bound from start {cell}, x = {[round(v, 4) for v in x[cell].tolist()]}, within {duration:g}: "
-                         "its parameters make it blow up. Bound them, start them elsewhere, or shorten the interval")
-    return LinearNoise(h, m, P, torch.stack(covs, 1), Q, _backwards(P))
+    finite(m, torch.stack(covs, 1), x, duration)
+    return LinearNoise(h, m, P, torch.stack(covs, 1), Q, backwards(P))
+
+
+def finite(m: Float[Tensor, "..."], S: Float[Tensor, "..."], x: Float[Tensor, "cell dim"], duration: float) -> None:
+    """Refuse means and covariances that are not finite.
+
+    Raises:
+        Diverged: naming the first start that they are not finite from.
+    """
+    bad = ~torch.isfinite(m).flatten(1).all(1)
+    bad = bad | ~torch.isfinite(S).flatten(1).all(1)
+    if bool(bad.any()):
+        cell = int(bad.nonzero()[0])
+        raise Diverged(f"the reference leaves every bound from start {cell}, x = {[round(v, 4) for v in x[cell].tolist()]}, within {duration:g}: "
+                       "its parameters make it blow up. Bound them, start them elsewhere, or shorten the interval")
 
 
 def _midpoint(reference: Reference, x: Tensor, h: float, steps: int) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
@@ -120,7 +147,7 @@ def _midpoint(reference: Reference, x: Tensor, h: float, steps: int) -> tuple[li
     return means, props, covs
 
 
-def _backwards(P: Float[Tensor, "cell step dim dim"]) -> Float[Tensor, "cell step_plus_1 dim dim"]:
+def backwards(P: Float[Tensor, "cell step dim dim"]) -> Float[Tensor, "cell step_plus_1 dim dim"]:
     G = [torch.eye(P.shape[-1], dtype=P.dtype, device=P.device).expand(P.shape[0], -1, -1)]
     for k in range(P.shape[1] - 1, -1, -1):
         G.append(G[-1] @ P[:, k])

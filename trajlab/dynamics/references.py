@@ -84,7 +84,8 @@ class CallableReference(Reference):
     derivative: Callable[[Tensor], Tensor] | None = None
 
     def drift(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
-        return self.function(x.reshape(-1, x.shape[-1])).reshape(x.shape)
+        found = self.function(x.reshape(-1, x.shape[-1])).reshape(x.shape)
+        return found if x.requires_grad else found.detach()  # drifts that are gradients themselves leave a graph behind
 
     def jacobian(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim dim"]:
         flat = x.reshape(-1, x.shape[-1])

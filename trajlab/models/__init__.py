@@ -3,6 +3,7 @@
 TABLE: dict[str, str] = {
     "trajcast": "trajlab.models.trajcast:TrajCast",
     "geotdm": "trajlab.models.geotdm:GeoTDM",
+    "sbirr": "trajlab.models.sbirr:SchrodingerBridge",
 }
 
 #: Forecasters of single series; each can be called without arguments.

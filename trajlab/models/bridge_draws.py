@@ -7,21 +7,23 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from trajlab.dynamics.bridges import bridge_paths, root
+from trajlab.dynamics.smoothing import smoothed
 from trajlab.models.bridge_evidence import Evidence
 
 __all__ = ["chains", "drawn_paths"]
 
 
 def chains(evidence: Evidence, n: int, generator: torch.Generator) -> Int[Tensor, "path snapshot"]:
-    """Cells that paths pass through: the first spread evenly over its snapshot's weights, each later one drawn from the plan's row."""
-    first = evidence.plans[0].P.sum(1).cumsum(0)
-    place = (torch.rand((), generator=generator, dtype=torch.float64) + torch.arange(n)) / n * first[-1]
-    cells = [torch.searchsorted(first, place, right=True).clamp(max=len(first) - 1)]
-    for plan in evidence.plans:
-        rows = plan.P[cells[-1]].cumsum(1)
-        pick = torch.rand(n, 1, generator=generator, dtype=torch.float64) * rows[:, -1:]
-        cells.append(torch.searchsorted(rows, pick, right=True)[:, 0].clamp(max=rows.shape[1] - 1))
-    return torch.stack(cells, 1)
+    """Cells that paths pass through: the last spread evenly over its snapshot's weights, each earlier one drawn from the plan's column. Backwards,
+    because where populations grow the plans keep the marginals of their targets: paths are lineages of the last cells."""
+    last = evidence.plans[-1].P.sum(0).cumsum(0)
+    place = (torch.rand((), generator=generator, dtype=torch.float64) + torch.arange(n)) / n * last[-1]
+    cells = [torch.searchsorted(last, place, right=True).clamp(max=len(last) - 1)]
+    for plan in reversed(evidence.plans):
+        columns = plan.P.mT[cells[-1]].cumsum(1)
+        pick = torch.rand(n, 1, generator=generator, dtype=torch.float64) * columns[:, -1:]
+        cells.append(torch.searchsorted(columns, pick, right=True)[:, 0].clamp(max=columns.shape[1] - 1))
+    return torch.stack(cells[::-1], 1)
 
 
 def drawn_paths(evidence: Evidence, clock: Float[Tensor, "snapshot"], times: Float[Tensor, "time"], n: int, seed: int,
@@ -34,7 +36,9 @@ def drawn_paths(evidence: Evidence, clock: Float[Tensor, "snapshot"], times: Flo
     for k, (one, law) in enumerate(zip(evidence.intervals, evidence.laws)):
         last = k + 1 == len(evidence.intervals)
         inside = (times >= clock[k]) & ((times <= clock[k + 1]) if last else (times < clock[k + 1]))
-        path = bridge_paths(law.of(cells[:, k]), one.y[cells[:, k + 1]], generator)  # drawn in any case, so that times do not matter to it
+        ends = one.y[cells[:, k + 1]]
+        law = smoothed(evidence.reference, law.of(cells[:, k]), ends, evidence.smoothing)
+        path = bridge_paths(law, ends, generator)  # drawn in any case, so that times do not matter to it
         for index in inside.nonzero().flatten().tolist():
             place = (float(times[index]) - float(clock[k])) / law.h
             left = min(int(place + 1e-9), law.steps - 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from trajlab.dynamics.bridges import bridge_field, pairs_of
 from trajlab.dynamics.linear_noise import LinearNoise
 from trajlab.dynamics.linear_sde import LinearSDE, symmetric
 from trajlab.dynamics.references import Reference
+from trajlab.dynamics.smoothing import smoothed
 
 __all__ = ["Evidence", "Interval", "Regression"]
 
@@ -48,18 +49,20 @@ class Evidence:
 
     Attributes:
         reference: the process that the bridges refer to.
-        intervals, laws, plans: by interval.
+        intervals, laws, plans, kernels: by interval.
         paths: pairs drawn at each of the times in an interval where the drift is sampled.
         seed: of the draws; the same in every iteration of a fit, so that iterations can be compared.
+        smoothing: passes that linearise about the bridge of a pair, for references that are not linear.
     """
 
     reference: Reference
     intervals: Sequence[Interval]
     laws: Sequence[LinearNoise]
     plans: Sequence[Plan]
-    paths: int = 400
+    kernels: Sequence[Tensor]
+    paths: int = 100
     seed: int = 0
-    _kept: dict[str, object] = field(default_factory=dict, repr=False)
+    smoothing: int = 0
 
     @property
     def duration(self) -> float:
@@ -69,7 +72,7 @@ class Evidence:
     @cached_property
     def objective(self) -> float:
         """KL(Q | P_theta) up to a constant independent of theta:  sum_ij P_ij (log P_ij - log a_i - log p(y_j | x_i)) over the intervals."""
-        return sum(plan.objective(law.log_density(one.y), one.a) for one, law, plan in zip(self.intervals, self.laws, self.plans))
+        return sum(plan.objective(kernel, one.a) for one, kernel, plan in zip(self.intervals, self.kernels, self.plans))
 
     @cached_property
     def regression(self) -> Regression:
@@ -77,18 +80,26 @@ class Evidence:
         from the plans anew at each. Around each pair's mean stand points of a cubature instead of random ones: exact for cubic integrands, it takes
         out the noise of the paths, whose drift varies like 1/(T - s)."""
         x, u, weight = [], [], []
-        for number, (one, law, plan) in enumerate(zip(self.intervals, self.laws, self.plans)):
-            generator = torch.Generator().manual_seed(self.seed * 1000003 + number)
-            odd = list(range(1, law.steps, 2))
-            field_ = bridge_field(self.reference, law, odd)
-            for node in range(len(odd)):
-                source, target = pairs_of(plan.P, self.paths, generator)
-                here, drift = field_.points(node, source, one.y[target], cubature(one.x.shape[1], generator))
-                x.append(here)
-                u.append(drift)
-            rows = sum(len(v) for v in x[-len(odd):])
-            weight.append(torch.full((rows,), one.duration / rows, dtype=torch.float64))
+        for number, one in enumerate(self.intervals):
+            here, drift = self._rows(number)
+            x.append(here)
+            u.append(drift)
+            weight.append(torch.full((len(here),), one.duration / len(here), dtype=torch.float64))
         return Regression(torch.cat(x), torch.cat(u), torch.cat(weight))
+
+    def _rows(self, number: int) -> tuple[Tensor, Tensor]:
+        one, law, plan = self.intervals[number], self.laws[number], self.plans[number]
+        generator = torch.Generator().manual_seed(self.seed * 1000003 + number)
+        nodes, dim = list(range(1, law.steps, 2)), one.x.shape[1]
+        if self.smoothing and self.reference.linear is None:  # laws belong to pairs: the same pairs at all nodes
+            source, target = pairs_of(plan.P, self.paths, generator)
+            law = smoothed(self.reference, law.of(source), one.y[target], self.smoothing)
+            drawn = [(torch.arange(self.paths), target)] * len(nodes)
+        else:
+            drawn = [pairs_of(plan.P, self.paths, generator) for _ in nodes]
+        over = bridge_field(self.reference, law, nodes)
+        rows = [over.points(node, source, one.y[target], cubature(dim, generator)) for node, (source, target) in enumerate(drawn)]
+        return torch.cat([here for here, _ in rows]), torch.cat([drift for _, drift in rows])
 
     @cached_property
     def moments(self) -> tuple[Float[Tensor, "dim_plus_1 dim_plus_1"], Float[Tensor, "dim dim_plus_1"]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -43,28 +44,32 @@ def intervals_of(snapshots: Snapshots) -> list[Interval]:
     """Neighbouring snapshots.
 
     Raises:
-        ValueError: fewer than two snapshots.
+        ValueError: fewer than two snapshots, or one without a cell of positive weight.
     """
     if snapshots.n_snapshots < 2:
         raise ValueError(f"a bridge needs at least 2 snapshots, got {snapshots.n_snapshots}")
-    cells = [snapshots.x[snapshots.snapshot == k].double() for k in range(snapshots.n_snapshots)]
-    weight = [snapshots.weight[snapshots.snapshot == k].double() for k in range(snapshots.n_snapshots)]
+    counts = snapshots.weight > 0  # cells of weight zero take no part
+    each = [(snapshots.snapshot == k) & counts for k in range(snapshots.n_snapshots)]
+    empty = [k for k, mine in enumerate(each) if not bool(mine.any())]
+    if empty:
+        raise ValueError(f"snapshots {empty} hold no cell of positive weight; leave them out")
+    cells, weight = [snapshots.x[mine].double() for mine in each], [snapshots.weight[mine].double() for mine in each]
     weight = [w / w.sum() for w in weight]
     gaps = snapshots.time.diff().tolist()
     return [Interval(cells[k], cells[k + 1], weight[k], weight[k + 1], gap) for k, gap in enumerate(gaps)]
 
 
-def without(snapshots: Snapshots, number: int | None) -> tuple[Snapshots, Float[Tensor, "cell dim"], float]:
-    """The other snapshots, the cells of one, and its time.
+def without(snapshots: Snapshots, numbers: Sequence[int]) -> Snapshots:
+    """The other snapshots.
 
     Raises:
-        ValueError: it is not an inner snapshot.
+        ValueError: a number that is none of a snapshot.
     """
-    if number is None or not 0 < number < snapshots.n_snapshots - 1:
-        raise ValueError(f"snapshot {number} of {snapshots.n_snapshots} cannot be held out; an inner one, "
-                         f"1 to {snapshots.n_snapshots - 2}, was wanted")
-    out = snapshots.snapshot == number
-    rest = torch.where(snapshots.snapshot > number, snapshots.snapshot - 1, snapshots.snapshot)[~out]
-    keep = torch.arange(snapshots.n_snapshots) != number
-    others = snapshots.replace(x=snapshots.x[~out], snapshot=rest, time=snapshots.time[keep], weight=snapshots.weight[~out])
-    return others, snapshots.x[out].double(), float(snapshots.time[number])
+    wrong = [k for k in numbers if not 0 <= k < snapshots.n_snapshots]
+    if wrong:
+        raise ValueError(f"snapshots {wrong} of {snapshots.n_snapshots} cannot be left out; 0 to {snapshots.n_snapshots - 1} were wanted")
+    if not numbers:
+        return snapshots
+    keep = torch.tensor([k not in numbers for k in range(snapshots.n_snapshots)])
+    stays, new = keep[snapshots.snapshot], keep.cumsum(0) - 1
+    return snapshots.replace(x=snapshots.x[stays], snapshot=new[snapshots.snapshot[stays]], time=snapshots.time[keep], weight=snapshots.weight[stays])

@@ -1,8 +1,7 @@
-"""Families of reference processes, whose members a bridge is refined over: Brownian motion and linear drifts."""
+"""Brownian motion and linear drifts as families of references: their reference steps are in closed form."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,55 +9,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from trajlab.catalog import load, unknown
+from trajlab.catalog import unknown
 from trajlab.dynamics.linear_sde import LinearSDE
 from trajlab.dynamics.references import LinearReference, Reference
 from trajlab.models.bridge_evidence import Evidence, Interval
+from trajlab.models.family import Family
+from trajlab.models.moment_fit import moment_fit
 
-__all__ = ["FAMILIES", "Brownian", "Family", "Linear", "family"]
+__all__ = ["Brownian", "Linear", "constrained"]
 
-#: Families by name.
-FAMILIES: dict[str, str] = {
-    "brownian": "trajlab.models.reference_families:Brownian",
-    "ou": "trajlab.models.reference_families:Linear",
-    "lotka_volterra": "trajlab.models.parametric_families:LotkaVolterra",
-    "repressilator": "trajlab.models.parametric_families:Repressilator",
-    "vortex": "trajlab.models.parametric_families:Vortex",
-    "lamb_oseen": "trajlab.models.parametric_families:LambOseen",
-    "spring": "trajlab.models.parametric_families:Spring",
-}
 SHAPES = ("general", "symmetric", "low_rank")
-
-
-class Family(ABC):
-    """Drifts f_theta, theta a flat vector."""
-
-    names: tuple[str, ...] = ()  #: of the parameters, where they have any
-
-    @abstractmethod
-    def start(self, intervals: Sequence[Interval], D: Float[Tensor, "dim dim"]) -> Tensor | None:
-        """A first theta from the snapshots alone; None to start from Brownian motion."""
-
-    @abstractmethod
-    def reference(self, theta: Tensor, D: Float[Tensor, "dim dim"]) -> Reference:
-        """The process of a theta."""
-
-    @abstractmethod
-    def refit(self, evidence: Evidence, theta: Tensor | None) -> Tensor:
-        """The reference step: argmin over theta of the integral of E |u - f_theta(X)|^2, u the drift of the bridges."""
-
-
-def family(name: str | Family, **options: object) -> Family:
-    """A family by name, with its options.
-
-    Raises:
-        ValueError: no family has this name.
-    """
-    if isinstance(name, Family):
-        return name
-    if name not in FAMILIES:
-        raise ValueError(unknown("family of references", name, FAMILIES))
-    return load(FAMILIES[name])(**options)
+STARTS = ("moments", "brownian")
 
 
 @dataclass(frozen=True)
@@ -84,23 +45,32 @@ class Linear(Family):
         shape: of A: ``general``, ``symmetric`` (a gradient flow) or ``low_rank``.
         rank: of ``low_rank``.
         ridge: penalty on A, in units of the variance of the states: with few snapshots in many dimensions it is needed.
+        begin: ``brownian``, or ``moments``: the drift fitted to means and covariances of the snapshots.
 
     Raises:
-        ValueError: an unknown shape, a rank below 1 or a negative ridge.
+        ValueError: an unknown shape or beginning, a rank below 1 or a negative ridge.
     """
 
     shape: str = "general"
     rank: int = 2
     ridge: float = 0.0
+    begin: str = "brownian"
 
     def __post_init__(self) -> None:
         if self.shape not in SHAPES:
             raise ValueError(unknown("shape of a linear drift", self.shape, SHAPES))
+        if self.begin not in STARTS:
+            raise ValueError(unknown("beginning of a linear drift", self.begin, STARTS))
         if self.rank < 1 or self.ridge < 0:
             raise ValueError(f"Linear: rank={self.rank} and ridge={self.ridge}; a rank of at least 1 and a ridge of 0 or more were wanted")
 
-    def start(self, intervals: Sequence[Interval], D: Tensor) -> Tensor | None:  # noqa: ARG002
-        return None
+    def start(self, intervals: Sequence[Interval], D: Tensor) -> Tensor | None:
+        if self.begin == "brownian":
+            return None
+        found = moment_fit(intervals, D=D)
+        eye = torch.eye(len(D), dtype=torch.float64)
+        A = constrained(eye, found.A, eye, self.shape, self.rank)
+        return torch.cat([A.flatten(), found.b])
 
     def reference(self, theta: Tensor, D: Tensor) -> Reference:
         n = len(D)
@@ -113,20 +83,26 @@ class Linear(Family):
         mean, drift = second[:-1, -1] / total, cross[:, -1] / total
         C = second[:-1, :-1] / total - torch.outer(mean, mean)  # free intercept: the penalty acts on A alone
         N = cross[:, :-1] / total - torch.outer(drift, mean)
-        A = self._matrix(C + self.ridge * torch.eye(len(C), dtype=C.dtype), N, evidence.reference.D)
+        A = constrained(C + self.ridge * torch.eye(len(C), dtype=C.dtype), N, evidence.reference.D, self.shape, self.rank)
         return torch.cat([A.flatten(), drift - A @ mean])
 
-    def _matrix(self, C: Tensor, N: Tensor, D: Tensor) -> Tensor:
-        if self.shape == "general":
-            return torch.linalg.solve(C, N.mT).mT
-        root = _root(D)  # with anisotropic noise residuals count by D^-1
-        if self.shape == "symmetric":
-            return _symmetric(C, N, D)
-        half = _root(C)
-        white = torch.linalg.solve(root, torch.linalg.solve(half, N.mT).mT)
-        u, s, v = torch.linalg.svd(white)
-        kept = (u[:, : self.rank] * s[: self.rank]) @ v[: self.rank]
-        return root @ torch.linalg.solve(half, kept.mT).mT
+
+def constrained(C: Float[Tensor, "dim dim"], N: Float[Tensor, "dim dim"], D: Float[Tensor, "dim dim"], shape: str,
+                rank: int = 1) -> Float[Tensor, "dim dim"]:
+    """argmin over A of a shape of  tr(D^-1 (A C A^T - 2 N A^T)),  the regression of drifts on states with covariance C and cross-covariance N.
+
+    ``general``: N C^-1. ``symmetric``: the equation below. ``low_rank``: with W = C^1/2, D^1/2 [D^-1/2 N W^-1]_r W^-1, [.]_r the best approximation
+    of rank r (reduced-rank regression, Izenman 1975).
+    """
+    if shape == "general":
+        return torch.linalg.solve(C, N.mT).mT
+    if shape == "symmetric":
+        return _symmetric(C, N, D)
+    root, half = _root(D), _root(C)  # with anisotropic noise residuals count by D^-1
+    white = torch.linalg.solve(root, torch.linalg.solve(half, N.mT).mT)
+    u, s, v = torch.linalg.svd(white)
+    kept = (u[:, :rank] * s[:rank]) @ v[:rank]
+    return root @ torch.linalg.solve(half, kept.mT).mT
 
 
 def _root(matrix: Tensor) -> Tensor:
@@ -136,9 +112,11 @@ def _root(matrix: Tensor) -> Tensor:
 
 
 def _symmetric(C: Tensor, N: Tensor, D: Tensor) -> Tensor:
-    """argmin over symmetric A of tr(D^-1 (A C A - 2 N A)): D^-1 A C + C A D^-1 = D^-1 N + N^T D^-1, solved as one linear system."""
-    inverse = torch.linalg.inv(D)
-    right = inverse @ N
-    system = torch.kron(inverse, C) + torch.kron(C, inverse)
-    A = torch.linalg.solve(system, (right + right.mT).flatten()).reshape(C.shape)
+    """argmin over symmetric A:  D^-1 A C + C A D^-1 = D^-1 N + N^T D^-1.  With D = R R^T and B = R^-1 A R^-T it is Sylvester's equation
+    B K + K B = M + M^T, K = R^T C R, M = R^-1 N R,  solved in the eigenvectors of K."""
+    R = torch.linalg.cholesky(D)
+    K, M = R.mT @ C @ R, torch.linalg.solve_triangular(R, N @ R, upper=False)
+    value, vector = torch.linalg.eigh(K)
+    turned = vector.mT @ (M + M.mT) @ vector / (value[:, None] + value)
+    A = R @ vector @ turned @ vector.mT @ R.mT
     return (A + A.mT) / 2

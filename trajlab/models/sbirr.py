@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import torch
@@ -11,35 +11,21 @@ from jaxtyping import Float
 from torch import Tensor
 
 import trajlab
-from trajlab.couplings.sinkhorn import Plan, SinkhornConfig, sinkhorn
-from trajlab.dynamics.linear_noise import linear_noise
+from trajlab.couplings.sinkhorn import Plan
 from trajlab.dynamics.references import Reference
 from trajlab.models.bridge_draws import drawn_paths
-from trajlab.models.bridge_evidence import Evidence, Interval
-from trajlab.models.bridge_scale import Scale, intervals_of
+from trajlab.models.bridge_evidence import Evidence
+from trajlab.models.bridge_scale import Scale, intervals_of, without
+from trajlab.models.bridge_step import bridge_step
+from trajlab.models.family import Family, family
 from trajlab.models.moment_fit import moment_fit
-from trajlab.models.reference_families import Brownian, Family, family
+from trajlab.models.refinement import Refined, Step, refine
 from trajlab.models.sbirr_config import SchrodingerBridgeConfig
 from trajlab.types import Snapshots, Trajectories
 
 __all__ = ["SchrodingerBridge", "SchrodingerBridgeConfig", "Step"]
 
-
-@dataclass(frozen=True)
-class Step:
-    """One iteration.
-
-    Attributes:
-        objective: KL of the bridge from the reference, up to a constant; it falls as far as the linear-noise law is exact.
-        score: energy distance to the snapshot held out, None where none was.
-        error: largest marginal error of the plans.
-        theta: parameters of the reference of this iteration.
-    """
-
-    objective: float
-    score: float | None
-    error: float
-    theta: tuple[float, ...]
+JUDGED = 200  #: paths at least by which an iterate is judged
 
 
 class SchrodingerBridge:
@@ -57,93 +43,66 @@ class SchrodingerBridge:
         self.config = config or SchrodingerBridgeConfig()
         self.family: Family = family(self.config.family, **self.config.options)
         self.history: list[Step] = []
+        self.validation: list[Step] = []
         self.evidence: Evidence | None = None
         self.theta = torch.zeros(0, dtype=torch.float64)
         self.converged = False
 
-    def fit(self, snapshots: Snapshots) -> Self:
-        """Fit to all snapshots.
+    def fit(self, snapshots: Snapshots, leave_out: Sequence[int] = ()) -> Self:
+        """Fit.
+
+        Args:
+            snapshots: populations at two times or more.
+            leave_out: numbers of snapshots that are not looked at in any way, to be judged by later.
 
         Raises:
             TypeError: not `Snapshots`.
-            ValueError: fewer than two snapshots, or a reference that blows up between them.
+            ValueError: fewer than two snapshots are left, or a snapshot to hold out that is not an inner one of them.
+            Diverged: a reference that blows up (a ValueError).
         """
         if not isinstance(snapshots, Snapshots):
             raise TypeError(f"SchrodingerBridge.fit got a {type(snapshots).__name__}; Snapshots were wanted (tl.from_anndata makes them); "
                             "trajectories of cells that are followed need no bridge")
-        iterations = self.config.iterations
-        if self.config.hold_out is not None:
-            iterations = self._chosen(snapshots)
-        self.snapshots, self.scale = snapshots, Scale.of(snapshots, self.config.scale)
-        self.intervals = intervals_of(self.scale.forward(snapshots))
-        self.D = self._diffusion()
-        best, self.converged = self._refined(self.intervals, iterations, None)
-        self.evidence, self.theta = best
+        out, iterations = self.config.hold_out, self.config.iterations
+        if out is not None:
+            left = [k for k in range(snapshots.n_snapshots) if k not in leave_out]
+            if out not in left[1:-1]:
+                raise ValueError(f"hold_out={out}; an inner snapshot of those that are fitted, {left[1:-1]}, was wanted")
+            judged = self._refined(without(snapshots, (*leave_out, out)), iterations, snapshots.at(out).double(), float(snapshots.time[out]))
+            self.validation, iterations = judged.history, judged.chosen
+        self.snapshots = without(snapshots, leave_out)
+        found = self._refined(self.snapshots, iterations)
+        self.history, self.converged = found.history, found.converged
+        self.theta, self.evidence = found.theta, found.evidence
+        if out is not None and len(found.history) > iterations:  # the number was chosen by the snapshot held out, not by the objective
+            self.theta, self.evidence = found.last
         if self.config.growth is not None:
-            self.evidence = self._bridged(self.evidence.reference, self.intervals, None, self.config.growth)
+            self.evidence = bridge_step(self.evidence.reference, self.intervals, self.config, growth=self.config.growth)
         return self
 
-    # ---- the two steps
+    def _refined(self, snapshots: Snapshots, iterations: int, cells: Tensor | None = None, time: float = 0.0) -> Refined:
+        """One refinement, judged by the cells of a snapshot that is not among these where some are given."""
+        self.scale = Scale.of(snapshots, self.config.scale)
+        self.intervals = intervals_of(self.scale.forward(snapshots))
+        D = self._diffusion()
 
-    def _refined(self, intervals: Sequence[Interval], iterations: int, judge: Any) -> tuple[tuple[Evidence, Tensor], bool]:
-        """Iterate; returns the iterate of lowest objective (or best score) and whether it settled."""
-        theta = self.family.start(intervals, self.D)
-        reference = Brownian().reference(torch.zeros(0), self.D) if theta is None else self.family.reference(theta, self.D)
-        self.history, kept, best, rising, settled = [], None, float("inf"), 0, False
-        plans: Sequence[Plan] | None = None
-        for step in range(iterations + 1):
-            evidence = self._bridged(reference, intervals, plans)
-            plans = evidence.plans
-            score = None if judge is None else judge(evidence)
-            values = () if theta is None else tuple(theta.tolist())
-            self.history.append(Step(evidence.objective, score, max(p.error for p in plans), values))
-            figure = evidence.objective if score is None else score
-            rising = rising + 1 if len(self.history) > 1 and evidence.objective > self.history[-2].objective else 0
-            if figure < best or kept is None:
-                best, kept = figure, (evidence, torch.zeros(0, dtype=torch.float64) if theta is None else theta)
-            if step == iterations or settled or (rising >= self.config.patience and judge is None):
-                break
-            new = self.family.refit(evidence, theta)
-            settled = theta is not None and bool(((new - theta).abs() <= self.config.settle * theta.abs().clamp(min=1e-6)).all())
-            theta, reference = new, self.family.reference(new, self.D)
-        return kept, settled  # type: ignore[return-value]
+        def judge(evidence: Evidence) -> float:
+            from trajlab.metrics.distribution import energy_distance
 
-    def _bridged(self, reference: Reference, intervals: Sequence[Interval], plans: Sequence[Plan] | None, growth: float | None = None) -> Evidence:
-        """The bridge step: laws and plans of every interval."""
-        how = SinkhornConfig(self.config.tolerance)
-        if growth is not None:
-            how = replace(how, rho=(growth, float("inf")))
-        laws = [linear_noise(reference, one.x, one.duration, self.config.steps) for one in intervals]
-        found = [sinkhorn(law.log_density(one.y), one.a, one.b, how) for one, law in zip(intervals, laws)]
-        return Evidence(reference, intervals, laws, found, self.config.paths, self.config.seed)
+            drawn = drawn_paths(evidence, snapshots.time, torch.tensor([time], dtype=torch.float64), max(JUDGED, len(cells)), self.config.seed)
+            return energy_distance(self.scale.back(drawn[:, 0]), cells)
+
+        return refine(self.family, D, self.intervals, self.config, iterations, None if cells is None else judge)
 
     def _diffusion(self) -> Float[Tensor, "dim dim"]:
-        dim = self.snapshots.x.shape[1]
         sigma = self.config.sigma
         if sigma is None:
             sigma = moment_fit(self.intervals).sigma
+            warnings.warn(f"sigma was estimated from means and covariances of the snapshots ({sigma:.3g} in scaled coordinates), as of a linear "
+                          "process without growth. Drift, noise and growth cannot all be told from snapshots: give sigma where it is known",
+                          stacklevel=4)
         self.sigma = float(sigma)
-        return self.sigma**2 * torch.eye(dim, dtype=torch.float64)
-
-    def _chosen(self, snapshots: Snapshots) -> int:
-        """The number of iterations whose bridge is nearest to a snapshot left out of the fit."""
-        from trajlab.metrics.distribution import energy_distance
-        from trajlab.models.bridge_scale import without
-
-        rest, cells, time = without(snapshots, self.config.hold_out)
-        other = SchrodingerBridge(replace(self.config, hold_out=None, growth=None))
-        other.snapshots, other.scale = rest, Scale.of(rest, self.config.scale)
-        other.intervals = intervals_of(other.scale.forward(rest))
-        other.D = other._diffusion()
-
-        def judge(evidence: Evidence) -> float:
-            drawn = drawn_paths(evidence, rest.time, torch.tensor([time], dtype=torch.float64), max(200, len(cells)), self.config.seed)
-            return energy_distance(other.scale.back(drawn[:, 0]), cells)
-
-        other._refined(other.intervals, self.config.iterations, judge)
-        scores = [step.score for step in other.history]
-        self.validation = scores
-        return min(range(len(scores)), key=lambda k: scores[k])  # type: ignore[arg-type, return-value]
+        return self.sigma**2 * torch.eye(self.intervals[0].x.shape[1], dtype=torch.float64)
 
     # ---- what it is for
 
