@@ -32,11 +32,11 @@ def averages(path: Path, study: Study) -> Path:
                     ax.plot(x, y, color=shade, linewidth=1.2, label=f"T = {duration:g} h/U")
                     ax.fill_between(x, y - e, y + e, color=shade, alpha=0.25, linewidth=0)
                 ax.axvline(0.0, color="0.5", linewidth=0.8, linestyle=":")
-                ax.set(xlabel="distance / Taylor microscale", ylabel=label.replace(" of the momentum", "\nof the momentum"), ylim=(0.0, None))
+                ax.set(xlabel="distance / Taylor microscale", ylabel=label, ylim=(0.0, None))
             for name in FIELDS:
                 found = [study.correlation(name, which, d) for d in durations]
                 row[-1].errorbar(np.array(durations) / study.integral, [e.value for e in found], [e.error for e in found], marker="o", markersize=3,
-                                 linewidth=1.2, label=FIELDS[name].rpartition(",")[0].removeprefix("strength of the ").removesuffix(" field"))
+                                 linewidth=1.2, label=FIELDS[name].rpartition(",")[0])
             row[-1].axvline(1.0, color="0.5", linewidth=0.8, linestyle=":")
             row[-1].axhline(0.0, color="0.5", linewidth=0.8)
             row[-1].set(xlabel="T / integral time", ylabel="correlation with the side")

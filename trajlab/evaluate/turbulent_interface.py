@@ -31,7 +31,7 @@ from trajlab.sources.jet import Jet, plane_jet
 
 __all__ = ["FIELDS", "INTERFACES", "InterfaceConfig", "Snapshot", "Study", "study_interface"]
 
-FIELDS = {"ftle": "FTLE, U/h", "barrier": "strength of the momentum barrier field, U/h^2", "active": "active FTLE, U/h^3"}
+FIELDS = {"ftle": "FTLE, U/h", "barrier": "momentum barrier strength, U/h^2", "active": "active FTLE, U/h^3"}
 INTERFACES = {"outer": "turbulent/non-turbulent interface", "inner": "internal interface"}
 FINER = 2  #: grid of the stream function over that of the jet
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 
@@ -108,10 +109,10 @@ def claims_table(study: Study) -> Table:
     ]
     return Table("Claims about turbulent jets, and this flow", ["claim", "seen here", "figures"], rows,
                  f"This flow is {LABEL}. In the plane the vorticity is carried by the fluid, but for its diffusion, so that momentum barriers, level "
-                 "curves of its average along trajectories, stay with the interface for longer than they can in space.")
+                 "curves of its average along trajectories, move with the interface.")
 
 
-def _seen(holds: bool) -> str:
+def _seen(holds: Any) -> str:
     return "yes" if holds else "no"
 
 

@@ -146,7 +146,7 @@ def _ratio(sums: Any, counts: Any) -> Any:
     return np.where(counts > 0, sums / np.where(counts > 0, counts, 1.0), np.nan)
 
 
-def _jackknife(parts: np.ndarray) -> np.ndarray:
+def _jackknife(parts: np.ndarray) -> Any:
     """Standard error from what is found without each of the blocks ``[block ...]``."""
     n = len(parts)
     return np.sqrt((n - 1) / n * ((parts - parts.mean(0)) ** 2).sum(0))
