@@ -6,6 +6,7 @@ TABLE: dict[str, tuple[str, str]] = {
     "prepare": ("trajlab.cli.prepare:run", "cut recorded data into training, validation and test windows"),
     "fit": ("trajlab.cli.fit:run", "fit a method on trajectories"),
     "forecast": ("trajlab.cli.forecast:run", "continue trajectories with a fitted model"),
+    "bridge": ("trajlab.cli.bridge:run", "fit a bridge through snapshots of cells, and judge it on snapshots left out"),
     "benchmark": ("trajlab.cli.benchmark:run", "run a benchmark of forecasters and say who is ahead"),
     "report": ("trajlab.cli.report:run", "write the HTML page of a forecast or an evaluation"),
     "list": ("trajlab.cli.listing:run", "list the methods, sources and commands that there are"),

@@ -89,8 +89,40 @@ class DrawnScene:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """Populations in the plane of their first two dimensions.
+
+    Attributes:
+        title: above.
+        kind: ``time`` (cells coloured by time, with paths), ``velocity`` (streamlines) or ``fates`` (cells coloured by likeliest end).
+        x: ``[cell dim]``.
+        time: of each cell, ``[cell]``.
+        names: of the dimensions.
+        unit: of time.
+        paths: ``[path time dim]``, or None.
+        velocity: ``[cell dim]``, for ``velocity``.
+        fates: ``[cell fate]``, for ``fates``, with their names in ``labels``.
+        labels: names of fates.
+        note: what else is to be said.
+    """
+
+    title: str
+    kind: str
+    x: np.ndarray
+    time: np.ndarray
+    names: Sequence[str] = ()
+    unit: str = "1"
+    paths: np.ndarray | None = None
+    velocity: np.ndarray | None = None
+    fates: np.ndarray | None = None
+    labels: Sequence[str] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Evaluation:
-    """Everything that was found out, in the order in which it is to be read; ``drawn`` are windows with their forecasts, to be played."""
+    """Everything that was found out, in the order in which it is to be read; ``drawn`` are windows with their forecasts, to be played, ``pictures``
+    populations in the plane."""
 
     title: str
     summary: str = ""
@@ -99,6 +131,7 @@ class Evaluation:
     scenes: Sequence[Scene3D] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
     drawn: Sequence[DrawnScene] = ()
+    pictures: Sequence[Picture] = ()
 
     def save(self, folder: str | Path) -> Path:
         """Write ``evaluation.json`` and ``evaluation.npz`` into a folder, each by a temporary file and a rename."""
@@ -141,4 +174,5 @@ class Evaluation:
         raw["figures"] = [Figure(**{**f, "curves": [Curve(**c) for c in f["curves"]]}) for f in raw["figures"]]
         raw["scenes"] = [Scene3D(**s) for s in raw["scenes"]]
         raw["drawn"] = [DrawnScene(**s) for s in raw.get("drawn", [])]
+        raw["pictures"] = [Picture(**p) for p in raw.get("pictures", [])]
         return cls(**raw)

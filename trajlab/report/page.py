@@ -86,10 +86,11 @@ def _judge(what: Any, reference: Any) -> Evaluation:
 
 def _page(evaluation: Evaluation) -> str:
     import trajlab
-    from trajlab.report import drawn, figures, scenes, tables
+    from trajlab.report import drawn, figures, populations, scenes, tables
 
     parts: list[tuple[str, str, Callable[[], str], Any]] = [
         ("trajectories", "Trajectories", lambda: drawn.player(evaluation.drawn), evaluation.drawn),
+        ("pictures", "Populations", lambda: f'<div class="figures">{populations.cards(evaluation.pictures)}</div>', evaluation.pictures),
         ("structures", "Structures", lambda: scenes.panes(evaluation.scenes), evaluation.scenes),
         ("tables", "Tables", lambda: "".join(map(tables.table, evaluation.tables)), evaluation.tables),
         ("figures", "Figures", lambda: _figures(figures.figure, evaluation), evaluation.figures),
