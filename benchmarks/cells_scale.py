@@ -62,7 +62,7 @@ CASES = {
 }
 
 
-def populations(cells: int, seed: int):  # noqa: ANN201
+def populations(cells: int, seed: int) -> tuple:
     """Snapshots ``[cell dim]``, float32, and the mean squared distance within a cluster."""
     import torch
 
