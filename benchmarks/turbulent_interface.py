@@ -1,6 +1,6 @@
 """Barriers about the interface of a turbulent-like jet: FTLE and momentum barriers against the distance to it.
 
-    python benchmarks/turbulent_interface.py                     # about a minute and a half of one processor
+    python benchmarks/turbulent_interface.py                     # about 100 s of one processor
     python benchmarks/turbulent_interface.py --quick             # 128 x 128 points, Re = 500: twenty seconds
     python benchmarks/turbulent_interface.py --pictures FOLDER   # where the pictures go
 

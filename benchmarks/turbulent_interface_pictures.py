@@ -68,4 +68,4 @@ def fields(path: Path, study: Study, run: int = 0) -> Path:
         panel(f"momentum barrier field, T = {durations[middle]:g} h/U", seen.fields["barrier"][middle], "U/h^2", "magma"),
         panel(f"active FTLE, T = {durations[middle]:g} h/U", seen.fields["active"][middle], "U/h^3", "magma"),
     ]
-    return draw(path, panels, columns=2, width=9.0, dots=80)
+    return draw(path, panels, columns=2, width=9.0, dots=60)
