@@ -179,10 +179,10 @@ def test_bars_of_the_known_systems(program, plan, monkeypatch, capsys):
     assert "Brownian W1" in capsys.readouterr().out
 
 
-def test_exact_transport_of_the_embryoid_bodies_is_the_known_one(reference, program, plan):
-    if not (reference / "cells").is_dir():
-        pytest.skip("needs the reference data of cells, which is not part of the project")
-    cells = program.cell_snapshots("embryoid", reference / "cells", components=5, standardise=True)
+def test_exact_transport_of_the_embryoid_bodies_is_the_known_one(program, plan):
+    if not program.BESIDE.is_dir():
+        pytest.skip(f"needs {program.BESIDE}, which is not part of the project")
+    cells = program.cell_snapshots("embryoid", program.BESIDE, components=5, standardise=True)
     scores = leave_one_out(cells, {"exact_ot": ExactInterpolation, program.DEFAULT: BridgePrediction}, folds=[1])
     assert scores[0].w1 == pytest.approx(plan["embryoid"]["exact"][0], abs=1e-3)
     assert scores[1].w1 < 1.015 * scores[0].w1
