@@ -121,15 +121,18 @@ class _Run:
         return step.clamp_(-MOST, MOST).exp_()
 
     def _omega(self, omega: float, error: float, last: float) -> float:
-        """Over-relaxation where the plain iteration contracts slowly, 2 / (1 + sqrt(1 - rate)), and 1 where the error grows (Lehmann et al. 2022).
-        Relaxed marginals contract by themselves.
+        """Over-relaxation for the contraction seen: the plain iteration would contract by eta = (rate + omega - 1)^2 / (omega^2 rate), for which
+        2 / (1 + sqrt(1 - eta)) is the best (Young 1954; Lehmann et al. 2022); 1 where the error grows. Relaxed marginals contract by themselves.
         """
         if min(self.tau) < 1 or error > 1.0 or error > 2 * last:
             return 1.0
-        if omega > 1.0 or not math.isfinite(last):
+        if not 0 < error < last < math.inf:
             return omega
-        rate = min((error / last) ** (1 / CHECK), LIMIT)
-        return 2 / (1 + math.sqrt(1 - rate))
+        rate = (error / last) ** (1 / CHECK)
+        if rate <= omega - 1:  # relaxed enough
+            return omega
+        eta = (rate + omega - 1) ** 2 / (omega**2 * rate)
+        return max(omega, 2 / (1 + math.sqrt(1 - min(eta, LIMIT))))
 
     def _first(self, temperature: float) -> None:
         """Both potentials by one half step in logarithms: no row and no column of the kernel starts without mass."""
