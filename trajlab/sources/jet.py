@@ -137,7 +137,7 @@ class Jet:
 def plane_jet(config: JetConfig | None = None) -> Jet:
     """Plane jet with a passive scalar, turbulent-like in 2-D, computed by a pseudo-spectral method.
 
-    256 x 256 points over 60 h/U take about 20 s of one processor.
+    A grid of 256 x 256 points over 60 h/U takes about 20 s of one processor.
 
     Raises:
         ValueError: as `JetConfig` and `trajlab.sources.jet_solver.evolve`.
