@@ -29,6 +29,7 @@ import time
 import tomllib
 import warnings
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -119,33 +120,35 @@ def _seeded(recipe: Any, seed: int) -> Any:
 
 def known(plan: dict[str, Any], options: argparse.Namespace, found: dict[str, Any]) -> list[str]:
     """Refined against Brownian bridges, parameters against their bands."""
-    rows, lost = [], []
+    rows: list[list[Any]] = []
+    runs: dict[tuple[str, str], list[Refined]] = {}
     found["known"] = []
     for name, seed, system in systems(plan, options):
         one = refined(system, seed=seed)
-        lost += missed(one, plan["systems"][name], seed)
+        runs.setdefault((name, system.name), []).append(one)
         parameters = ", ".join(f"{key} {value:.3g}" for key, value in one.parameters.items())
-        rows.append([system.name, seed, one.w1, sum(s.w2 for s in one.refined) / len(one.refined), one.w1 / one.ratio, one.ratio, parameters,
+        rows.append([system.name, seed, one.w1, fmean(s.w2 for s in one.refined), one.w1 / one.ratio, one.ratio, parameters,
                      one.iterations, one.seconds])
         found["known"].append({"name": system.name, "seed": seed, "w1": [s.w1 for s in one.refined], "w2": [s.w2 for s in one.refined],
                                "brownian w1": [s.w1 for s in one.brownian], "parameters": dict(one.parameters), "seconds": one.seconds})
     heads = ["system", "seed", "mean W1", "mean W2", "Brownian W1", "ratio", "parameters", "iterations", "CPU s"]
     note = ("Odd snapshots, 400 paths each. The published vortices are particles in the velocity field of an ocean model; the simulated one follows "
-            "an elliptic linear field.")
+            "an elliptic linear field. Of simulated cells the bars hold for W1 averaged over the seeds, and for the parameters of each.")
     print(as_text(Table("Known systems: bridges with a refined reference", heads, rows, note)), "\n")
-    return lost
+    return [line for (name, _), group in runs.items() for line in missed(group, plan["systems"][name])]
 
 
-def missed(one: Refined, bars: dict[str, Any], seed: int) -> list[str]:
-    """Bars that a system misses."""
-    where = f"{one.system.name}, seed {seed}"
-    lost = [f"{where}: {line}" for line in one.outside]
-    if not one.w1 <= bars["w1"]:
-        lost.append(f"{where}: mean W1 {one.w1:.3f} where at most {bars['w1']:g} was wanted")
-    if not one.ratio <= bars.get("ratio", float("inf")):
-        lost.append(f"{where}: {one.ratio:.2f} of the Brownian bridge's W1 where at most {bars['ratio']:g} was wanted")
-    if not one.seconds <= bars["seconds"]:
-        lost.append(f"{where}: {one.seconds:.1f} CPU s where at most {bars['seconds']:g} were wanted")
+def missed(group: list[Refined], bars: dict[str, Any]) -> list[str]:
+    """Bars that a system misses: each seed's parameters and seconds, and the means of W1 and of the ratio over the seeds."""
+    where = group[0].system.name
+    lost = [f"{where}: {line}" for one in group for line in one.outside]
+    w1, ratio, seconds = fmean(one.w1 for one in group), fmean(one.ratio for one in group), max(one.seconds for one in group)
+    if not w1 <= bars["w1"]:
+        lost.append(f"{where}: mean W1 {w1:.3f} where at most {bars['w1']:g} was wanted")
+    if not ratio <= bars.get("ratio", float("inf")):
+        lost.append(f"{where}: {ratio:.2f} of the Brownian bridge's W1 where at most {bars['ratio']:g} was wanted")
+    if not seconds <= bars["seconds"]:
+        lost.append(f"{where}: {seconds:.1f} CPU s where at most {bars['seconds']:g} were wanted")
     return lost
 
 
