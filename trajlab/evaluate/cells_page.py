@@ -102,31 +102,30 @@ def _snapshots(answers: Answers) -> Table:
         speed = np.linalg.norm(answers.velocity[(seen.snapshot == k).numpy()], axis=1).mean()
         plan = answers.bridge.plans[k] if k + 1 < seen.n_snapshots else None
         told = [plan.error, plan.converged] if plan else [None, None]
-        rows.append([float(seen.time[k]), int((seen.snapshot == k).sum()), float(speed), *told])
+        rows.append([f"{float(seen.time[k]):g}", int((seen.snapshot == k).sum()), float(speed), *told])
     return Table("Snapshots that were fitted", ["time", "cells", "mean speed", "marginal error of the plan from here", "converged"], rows,
                  "Speed: norm of the mean rate of change of the bridges that leave a cell (of those that reach it at the last snapshot).")
 
 
-def _share(ends: Fates, k: int) -> list[float]:
-    """Mean probability of each end over the cells of a snapshot, and of none."""
-    mean = ends.at(k).mean(0).tolist()
-    return [*mean, max(1 - sum(mean), 0.0)]
+def _decided(answers: Answers) -> tuple[list[list[float]], list[float]]:
+    """For each snapshot: shares of cells that end in each set with a probability above a half, and the mean commitment."""
+    seen, ends = answers.bridge.snapshots, answers.ends
+    shares = [(ends.at(k) > 0.5).double().mean(0).tolist() for k in range(seen.n_snapshots)]
+    return shares, [float(ends.commitment[seen.snapshot == k].mean()) for k in range(seen.n_snapshots)]
 
 
 def _fates(answers: Answers) -> Table:
-    seen, ends = answers.bridge.snapshots, answers.ends
-    rows = [[float(seen.time[k]), *_share(ends, k), float(ends.commitment[seen.snapshot == k].mean())] for k in range(seen.n_snapshots)]
-    return Table("Fates: mean probability of each end", ["time", *ends.names, "none of them", "commitment"], rows,
+    shares, commitment = _decided(answers)
+    rows = [[f"{float(t):g}", *row, max(1 - sum(row), 0.0), sure] for t, row, sure in zip(answers.bridge.snapshots.time, shares, commitment)]
+    return Table("Fates: share of cells for which an end is likelier than not", ["time", *answers.ends.names, "undecided", "commitment"], rows,
                  "Commitment: 1 - entropy over that of an even chance, averaged over cells; 1 where every cell's fate is certain.")
 
 
 def _shares(answers: Answers) -> Figure:
-    seen, ends = answers.bridge.snapshots, answers.ends
-    curves = [Curve(name, seen.time.numpy(), np.array([float(ends.commitment[seen.snapshot == k].mean()) for k in range(seen.n_snapshots)]))
-              for name in ["commitment"]]
-    for place, name in enumerate(ends.names):
-        sure = np.array([float((ends.at(k)[:, place] > 0.5).double().mean()) for k in range(seen.n_snapshots)])
-        curves.append(Curve(f"{name} likelier than not", seen.time.numpy(), sure))
+    shares, commitment = _decided(answers)
+    seen, by_end = answers.bridge.snapshots, np.array(shares).T
+    curves = [Curve("commitment", seen.time.numpy(), np.array(commitment)),
+              *(Curve(f"{name} likelier than not", seen.time.numpy(), share) for name, share in zip(answers.ends.names, by_end))]
     unit = "" if seen.units.time == "1" else f", {seen.units.time}"
     return Figure("When fates are decided", f"time{unit}", "share of cells, commitment", curves)
 
