@@ -108,7 +108,7 @@ def test_a_smoothing_pass_brings_the_tail_closer():
 
 
 def test_what_blows_up_is_named():
-    with pytest.raises(Diverged, match="start 0, x = \\[3.0\\].*blow up"):
+    with pytest.raises(Diverged, match=r"start 0, x = \[3.0\].*blow up"):
         linear_noise(CallableReference(lambda z: z**3, torch.eye(1, dtype=torch.float64)), torch.tensor([[3.0]], dtype=torch.float64), 5.0)
     still = CallableReference(lambda z: z, torch.zeros(1, 1, dtype=torch.float64))
     with pytest.raises(Diverged, match="not positive definite"):
