@@ -57,8 +57,6 @@ CASES = {
     "entropic-20000": Case(20_000, "auto", 0.2, "4GB", 300, 6),
     "weighted-20000": Case(20_000, "auto", 0.2, "4GB", 300, 6, even=False),
     "minibatch-20000": Case(20_000, "minibatch", None, "4GB", 300, 6),
-    "sinkhorn-20000": Case(20_000, "sinkhorn", 0.2, "4GB", 300, 6),
-    "low_rank-20000": Case(20_000, "low_rank", None, "4GB", 300, 6),
 }
 
 
