@@ -38,7 +38,8 @@ def mean_cells(bridge: SchrodingerBridge, time: float, n: int, seed: int = 0) ->
     law, one = evidence.laws[here.index], evidence.intervals[here.index]  # type: ignore[union-attr]
     generator = torch.Generator().manual_seed(seed)
     if max(plan.P.shape) <= LARGEST:
-        source, target = emd(-law.log_density(one.y), a=plan.P.sum(1), b=plan.P.sum(0)).pairs(n, generator)
+        marginals = (one.a, one.b) if bridge.config.growth is None else (plan.P.sum(1), plan.P.sum(0))  # relaxed ones are those of the plan
+        source, target = emd(-law.log_density(one.y), None, *marginals).pairs(n, generator)
     else:
         source, target = pairs_of(plan.P, n, generator)
     place = here.s * law.steps
