@@ -85,7 +85,7 @@ def test_float32_is_good_to_its_rounding():
 
 
 def test_refusals_and_warnings():
-    with pytest.raises(ValueError, match="not finite|are not"):
+    with pytest.raises(ValueError, match=r"finite \[source target\]"):
         sinkhorn(torch.full((3, 3), math.nan, dtype=F))
     with pytest.raises(ValueError, match="source weights"):
         sinkhorn(-cost(3, 3), torch.tensor([0.0, 1.0, 1.0], dtype=F))

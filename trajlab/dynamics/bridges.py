@@ -121,7 +121,7 @@ def bridge_field(reference: Reference, law: LinearNoise, nodes: list[int]) -> Br
     return BridgeField(m, law.m[:, -1], gain, root(symmetric(S - gain @ cross.mT)), jacobian - pull @ G, drift, rate)
 
 
-def apply(matrix: Float[Tensor, "*one dim dim"], vector: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
+def apply(matrix: Float[Tensor, "*one dim dim"], vector: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*out dim"]:
     """Matrix times vector, row by row; a first axis of 1 is shared."""
     return (matrix @ vector[..., None])[..., 0]
 

@@ -65,7 +65,7 @@ def guided(reference: Reference, law: LinearNoise, y: Float[Tensor, "dim"], n: i
     return Guided(path, weight, float(weight.logsumexp(0)) - math.log(n), float(1 / share.square().sum()) / n)
 
 
-def normal(off: Float[Tensor, "*batch dim"], factor: Float[Tensor, "*batch dim dim"]) -> Float[Tensor, "*batch"]:
+def normal(off: Float[Tensor, "*batch dim"], factor: Float[Tensor, "*one dim dim"]) -> Float[Tensor, "*batch"]:
     """log N(off; 0, L L^T)."""
     white = torch.linalg.solve_triangular(factor, off[..., None], upper=False)[..., 0]
     return -0.5 * white.square().sum(-1) - factor.diagonal(dim1=-2, dim2=-1).log().sum(-1) - 0.5 * off.shape[-1] * math.log(2 * math.pi)

@@ -52,10 +52,12 @@ def likelihood_step(evidence: Evidence, family: Family, theta: Float[Tensor, "pa
 
 
 def extrapolated(first: Float[Tensor, "parameter"], second: Float[Tensor, "parameter"],
-                 third: Float[Tensor, "parameter"]) -> Float[Tensor, "parameter"]:
-    """l0 + 2 c r + c^2 v  with r = l1 - l0, v = (l2 - l1) - r, c = |r| / |v| kept within 1 (which is l2) and 8."""
+                 third: Float[Tensor, "parameter"], shortened: int = 0) -> Float[Tensor, "parameter"]:
+    """l0 + 2 c r + c^2 v  with r = l1 - l0, v = (l2 - l1) - r, c = |r| / |v| kept within 1 (which is l2) and 8; every time it is
+    shortened, half-way back to 1."""
     r = second - first
     v = (third - second) - r
     size = float(v.norm())
     c = min(max(float(r.norm()) / size, 1.0), LONGEST) if size > 0 else 1.0
+    c = 1 + (c - 1) / 2**shortened
     return first + 2 * c * r + c**2 * v

@@ -41,6 +41,7 @@ def drawn_paths(evidence: Evidence, clock: Float[Tensor, "snapshot"], times: Flo
         path = bridge_paths(law, ends, generator)  # drawn in any case, so that times do not matter to it
         for index in inside.nonzero().flatten().tolist():
             place = (float(times[index]) - float(clock[k])) / law.h
+            place = round(place) if abs(place - round(place)) < 1e-9 else place  # a snapshot is a snapshot, in spite of rounding
             left = min(int(place + 1e-9), law.steps - 1)
             share = min(max(place - left, 0.0), 1.0)
             wobble = (law.h * share * (1 - share)) ** 0.5 * torch.randn(n, len(noise), generator=generator, dtype=torch.float64) @ noise.mT

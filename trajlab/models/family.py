@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
@@ -56,7 +57,7 @@ class Family(ABC):
         return free
 
 
-def family(name: str | Family, **options: object) -> Family:
+def family(name: Any, **options: object) -> Family:
     """A family by name, with its options.
 
     Raises:

@@ -49,7 +49,7 @@ class Features(Family):
             raise ValueError(f"Features: count={self.count}, degree={self.degree}, width={self.width}, ridge={self.ridge}; "
                              "positive values were wanted (a ridge may be 0)")
 
-    def start(self, intervals: Sequence[Interval], D: Tensor) -> Tensor:  # noqa: ARG002
+    def start(self, intervals: Sequence[Interval], D: Tensor) -> Tensor:
         cells = torch.cat([intervals[0].x, *(one.y for one in intervals)])
         deviation = cells.std(0, correction=0)
         deviation = torch.where(deviation > 1e-12, deviation, 1.0)

@@ -20,6 +20,7 @@ from trajlab.models.sbirr_config import SchrodingerBridgeConfig
 __all__ = ["Refined", "Step", "refine"]
 
 WARM = 2  #: reference steps before an acceleration, which must not start from Brownian motion
+SHORTER = 3  #: lengths of an extrapolation that are tried
 HALVINGS = 6  #: of a reference step that makes the process blow up
 
 
@@ -129,10 +130,13 @@ def _damped(family: Family, theta: Tensor | None, new: Tensor, old: Evidence, co
 
 
 def _jumped(family: Family, last: list[Tensor], evidence: Evidence, config: SchrodingerBridgeConfig) -> tuple[Tensor, Evidence] | None:
-    """The extrapolation from three iterates, if the objective does not rise by it."""
-    theta = family.bound(extrapolated(*(family.free(one) for one in last)))
-    try:
-        found = bridge_step(family.reference(theta, evidence.reference.D), evidence.intervals, config, evidence.plans)
-    except Diverged:
-        return None
-    return (theta, found) if found.objective <= evidence.objective else None
+    """The extrapolation from three iterates, if the objective does not rise by it, else a shorter one."""
+    for shortened in range(SHORTER):
+        theta = family.bound(extrapolated(*(family.free(one) for one in last), shortened))
+        try:
+            found = bridge_step(family.reference(theta, evidence.reference.D), evidence.intervals, config, evidence.plans)
+        except Diverged:
+            continue
+        if found.objective <= evidence.objective:
+            return theta, found
+    return None

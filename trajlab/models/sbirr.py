@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from typing import Any, Self
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from jaxtyping import Float
@@ -22,6 +22,12 @@ from trajlab.models.moment_fit import moment_fit
 from trajlab.models.refinement import Refined, Step, refine
 from trajlab.models.sbirr_config import SchrodingerBridgeConfig
 from trajlab.types import Snapshots, Trajectories
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from trajlab.models.bridge_flow import BridgeFlow, BridgeFlowConfig
+    from trajlab.models.fates import Fates
 
 __all__ = ["SchrodingerBridge", "SchrodingerBridgeConfig", "Step"]
 
@@ -47,8 +53,9 @@ class SchrodingerBridge:
         self.evidence: Evidence | None = None
         self.theta = torch.zeros(0, dtype=torch.float64)
         self.converged = False
+        self._flow: BridgeFlow | None = None
 
-    def fit(self, snapshots: Snapshots, leave_out: Sequence[int] = ()) -> Self:
+    def fit(self, snapshots: Any, leave_out: Sequence[int] = ()) -> Self:
         """Fit.
 
         Args:
@@ -63,6 +70,7 @@ class SchrodingerBridge:
         if not isinstance(snapshots, Snapshots):
             raise TypeError(f"SchrodingerBridge.fit got a {type(snapshots).__name__}; Snapshots were wanted (tl.from_anndata makes them); "
                             "trajectories of cells that are followed need no bridge")
+        self._flow = None
         out, iterations = self.config.hold_out, self.config.iterations
         if out is not None:
             left = [k for k in range(snapshots.n_snapshots) if k not in leave_out]
@@ -141,6 +149,36 @@ class SchrodingerBridge:
             raise ValueError(f"n={n} paths; at least 1 was wanted")
         drawn = self.scale.back(drawn_paths(evidence, self.snapshots.time, asked, n, self.config.seed if seed is None else seed))
         return Trajectories(drawn, asked.expand(n, -1).clone(), torch.arange(n), units=self.snapshots.units, source=self.provenance())
+
+    def flow(self, config: BridgeFlowConfig | None = None, **how: Any) -> BridgeFlow:
+        """The global flow and score nets, trained at the first call and whenever settings are given; see `trajlab.models.bridge_flow.BridgeFlow.fit`."""
+        from trajlab.models.bridge_flow import BridgeFlow
+
+        if self._flow is None or config is not None or how:
+            self._flow = BridgeFlow(config).fit(self, **how)
+        return self._flow
+
+    def simulate(self, cells: Any = None, times: Any = None, kind: str = "sde", n: int | None = None, seed: int = 0) -> Trajectories:
+        """Paths from any cells at ``times[0]``, by the `flow`; see `trajlab.models.bridge_flow.BridgeFlow.simulate`."""
+        return self.flow().simulate(cells, times, kind, n, seed)
+
+    def velocity(self, x: Any, t: Any) -> Tensor:
+        """Drift of the process at any states and times, by the `flow`; see `trajlab.models.bridge_flow.BridgeFlow.velocity`."""
+        return self.flow().velocity(x, t)
+
+    def fate(self, terminal: Mapping[str, Any]) -> Fates:
+        """Probability of each cell to end in each terminal set; see `trajlab.models.fates.fate`."""
+        from trajlab.models.fates import fate
+
+        self._fitted()
+        return fate(self, terminal)
+
+    def to_anndata(self, adata: AnnData, **how: Any) -> AnnData:
+        """Velocity, fates, pseudo-time and couplings written into ``adata``; see `trajlab.models.cell_answers.to_anndata`."""
+        from trajlab.models.cell_answers import to_anndata
+
+        self._fitted()
+        return to_anndata(self, adata, **how)
 
     def _fitted(self) -> Evidence:
         if self.evidence is None:
