@@ -42,7 +42,7 @@ def judged(model: tl.SchrodingerBridge, cells: torch.Tensor, times: torch.Tensor
 
 
 def test_a_linear_process_is_found_and_the_objective_falls():
-    model = plain(iterations=30, settle=1e-12).fit(turning())
+    model = plain(iterations=6, settle=1e-12).fit(turning())
     A = model.theta[:4].reshape(2, 2)
     assert (A - TURN).abs().max() < 0.15
     rise = max(b.objective - a.objective for a, b in pairwise(model.history))

@@ -70,7 +70,7 @@ class LinearSDE:
         """
         if not tau >= 0:
             raise ValueError(f"a transition over {tau:g}; a time of zero or more was wanted")
-        doublings, short = 0, float(torch.linalg.matrix_norm(self.A, 1)) * tau
+        doublings, short = 0, float(torch.linalg.matrix_norm(self.A.detach(), 1)) * tau
         while short > LARGEST:
             doublings, short = doublings + 1, short / 2
         found = self._direct(tau / 2**doublings)
