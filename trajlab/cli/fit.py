@@ -29,6 +29,8 @@ Attributes:
 """
 BUDGET = 20.0  #: minutes, where neither minutes nor steps are given
 SHOWN = 100  #: windows of a first forecast
+#: methods of other nouns, and the command that fits them
+ELSEWHERE = {"sbirr": "it bridges snapshots of populations; use `trajlab bridge FILE`, which fits and judges it"}
 
 
 def options(name: str, preset: str) -> type:
@@ -46,6 +48,8 @@ def options(name: str, preset: str) -> type:
 def run(arguments: Sequence[str]) -> None:
     """Fit and save."""
     name, rest = subject(arguments, "method", list(models.TABLE), "fit")
+    if name in ELSEWHERE:
+        raise ValueError(f"{name} is not fitted on trajectories: {ELSEWHERE[name]}")
     given: Any = parse(options(name, peek(rest, "--preset", "")), rest, f"fit {name}")
     config = config_of(name)(**vars(given.config))
     budget = {} if given.train.minutes or given.train.steps else {"minutes": BUDGET}

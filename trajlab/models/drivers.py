@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +51,7 @@ class Drivers:
         return pd.DataFrame(columns, index=pd.Index(self.names, name="gene")).sort_values("correlation", ascending=False)
 
 
-def lineage_drivers(expression: Any, fate: Any, names: Sequence[str], confidence: float = 0.95) -> Drivers:
+def lineage_drivers(expression: Any, fate: Any, names: Iterable[str], confidence: float = 0.95) -> Drivers:
     """Pearson's correlation of each gene with a fate probability over cells, with Fisher's interval: arctanh r is normal with standard deviation
     (n - 3)^-1/2 (Fisher 1921). Cells are taken as independent and p-values do not know that fates were computed from the same cells, so they rank
     genes rather than test them. Cells of the terminal sets themselves, whose fate is certain, are best left out.
@@ -65,6 +65,7 @@ def lineage_drivers(expression: Any, fate: Any, names: Sequence[str], confidence
     Raises:
         ValueError: shapes that do not fit, fewer than 4 cells, a fate that does not vary, or a value that is not finite.
     """
+    names = tuple(map(str, names))  # also an index of pandas
     from scipy.stats import norm
 
     g, f = dense(expression), np.asarray(fate, dtype=np.float64).reshape(-1)
@@ -83,7 +84,7 @@ def lineage_drivers(expression: Any, fate: Any, names: Sequence[str], confidence
     z, spread = np.arctanh(np.clip(r, -1 + 1e-15, 1 - 1e-15)), 1 / np.sqrt(len(f) - 3)
     reach = norm.ppf(0.5 + confidence / 2) * spread
     p = 2 * norm.sf(np.abs(z) / spread)
-    return Drivers(tuple(map(str, names)), r, np.tanh(z - reach), np.tanh(z + reach), p, _adjusted(p))
+    return Drivers(names, r, np.tanh(z - reach), np.tanh(z + reach), p, _adjusted(p))
 
 
 def _adjusted(p: np.ndarray) -> np.ndarray:

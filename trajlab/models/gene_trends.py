@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,7 +103,7 @@ def _check(time: np.ndarray, values: np.ndarray, weight: np.ndarray, knots: int,
         raise ValueError(f"knots={knots}, penalty={penalty}; positive ones were wanted")
 
 
-def gene_trends(bridge: Any, genes: GeneMap, names: Sequence[str], terminal: Mapping[str, Any] | Fates, *, n: int = 400, points: int = 50,
+def gene_trends(bridge: Any, genes: GeneMap, names: Iterable[str], terminal: Mapping[str, Any] | Fates, *, n: int = 400, points: int = 50,
                 knots: int = 8, seed: int = 0) -> dict[str, Trend]:
     """Expression of genes along each lineage, over time.
 
@@ -124,6 +124,7 @@ def gene_trends(bridge: Any, genes: GeneMap, names: Sequence[str], terminal: Map
     Raises:
         ValueError: an unknown gene, other dimensions in the loadings than in the snapshots, or a fate that nothing has.
     """
+    names = tuple(map(str, names))  # also an index of pandas
     clock, rows = bridge.snapshots.time, [genes.number(name) for name in names]
     if genes.loadings.shape[1] != bridge.snapshots.x.shape[1]:
         raise ValueError(f"loadings of {genes.loadings.shape[1]} dimensions for snapshots of {bridge.snapshots.x.shape[1]}; pass the same use_rep "
