@@ -5,7 +5,8 @@ simulation (`trajlab.models.bridge_flow_rows`): the velocity v of the ODE with t
 
     dX/dt = v(X, t),        dX = (v + q)(X, t) dt + D^1/2 dW.
 
-For a Brownian reference this is score and flow matching (Tong et al. 2024, arXiv 2307.03672); here the reference is any.
+For a Brownian reference this is score and flow matching (Tong et al. 2024, arXiv 2307.03672); here the reference is any. Where it is linear, the nets
+are fitted to exact values (`trajlab.models.bridge_flow_exact`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from trajlab.dynamics.references import Reference
 from trajlab.models import bridge_flow_files as files
 from trajlab.models.bridge_flow_config import BridgeFlowConfig, training
 from trajlab.models.bridge_flow_density import KernelDensity
+from trajlab.models.bridge_flow_exact import points_of
 from trajlab.models.bridge_flow_net import FlowLoss, FlowNets, flow_nets
 from trajlab.models.bridge_flow_paths import Drifts, diffuse, flow_along, repeats, start_cells, states, within
 from trajlab.models.bridge_flow_rows import rows_of, thread
@@ -55,7 +57,7 @@ class BridgeFlow:
 
         Args:
             bridge: a `SchrodingerBridge` that was fitted.
-            minutes: of training; 2,000 steps (about ten seconds) where neither this nor ``train`` is given.
+            minutes: of training; 1,000 steps (a few seconds) where neither this nor ``train`` is given.
             train: a `TrainConfig`, for everything else.
             folder: for checkpoints.
             progress: show a progress bar.
@@ -76,11 +78,13 @@ class BridgeFlow:
             raise ValueError("BridgeFlow.fit got minutes and train; one was wanted, such as train=TrainConfig(minutes=1)")
         self._take(bridge)
         chosen, part = train or training(minutes, seed), self.reference if self.config.residual else None
-        rows = rows_of(bridge.evidence, self.time, self.config.pool, chosen.seed)
+        linear = self.reference.linear is not None
+        rows = rows_of(bridge.evidence, self.time, self.config.pool * (1 if linear else 4), chosen.seed)
         offset = torch.zeros_like(rows.mean) if part is None else part.drift(rows.mean)
         nets = flow_nets(rows, self.config, len(self.time) - 1, (float(self.time[0]), float(self.time[-1])), offset, chosen.seed)
         object.__setattr__(rows, "fingerprint", checksum(bridge.snapshots))
-        result = run(nets, FlowLoss(part), rows.to(torch.float32), chosen, folder=folder, progress=progress)
+        data = points_of(bridge.evidence, rows, chosen.seed) if linear else rows
+        result = run(nets, FlowLoss(part), data, chosen, folder=folder, progress=progress)
         self.nets = result.module.double().eval().requires_grad_(False)
         self.about = {"method": "bridge_flow", "version": trajlab.__version__, "bridge": bridge.provenance(), "train": chosen.to_dict(),
                       "steps": result.step, "elapsed_s": result.elapsed, "stopped": result.stopped, "data": rows.fingerprint}

@@ -38,6 +38,7 @@ def save(flow: BridgeFlow, folder: str | Path) -> Path:
                          "a file; fit the flow with BridgeFlowConfig(residual=False), whose nets hold everything")
     tensors = {**{f"nets.{k}": v for k, v in nets.state_dict().items()}, **{f"reference.{k}": v for k, v in matrices.items()}, "theta": flow.theta,
                "D": flow.D, "shift": flow.scale.shift, "divisor": flow.scale.divisor, "time": flow.time, "first": flow.first, "weight": flow.weight}
+    tensors = {name: value.clone() for name, value in tensors.items()}  # views of one vector would be refused
     record = {**flow.about, "config": asdict(flow.config), "frequencies": nets.frequencies, "reference": kind,
               "law": flow.law if kind == "family" else {}, "units": asdict(flow.units)}
     return model_files.write(folder, record, tensors)

@@ -90,28 +90,28 @@ def positive(scale: Float[Tensor, "dim"]) -> Float[Tensor, "dim"]:
 
 
 class FlowLoss:
-    """The sum of two regressions, over pairs of states mean + L zeta and mean - L zeta, whose noise near the snapshots cancels:
+    """The sum of two regressions,
 
         velocity  |v - target|^2 / (1 + the mean variance of the target within a bridge), in units of ``pace``: near the snapshots it grows like 1/s;
         score     |M^T (score - target)|^2, M M^T the mean covariance of the bridges at that time, which is finite at both ends.
 
     Both are means over the dimensions. The weights depend on the time alone, so that the minimisers are the means given X and t.
+
+    Args:
+        reference: whose drift the velocity contains beside the net, or None.
     """
 
     def __init__(self, reference: Reference | None) -> None:
         self.reference = reference
 
-    def __call__(self, nets: nn.Module, batch: tuple[Tensor, ...], generator: torch.Generator) -> dict[str, Tensor]:
-        t, mean, rate, L, spread, pull, unit, variance = batch
-        zeta = torch.randn(*mean.shape, 1, generator=generator, device=generator.device).to(mean)
-        step, turn, push = ((matrix @ zeta)[..., 0] for matrix in (L, spread, pull))
-        x, target = torch.cat([mean + step, mean - step]), torch.cat([rate + turn, rate - turn])
-        velocity, score = nets(x, torch.cat([t, t]))
+    def __call__(self, nets: nn.Module, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        t, x, target, pulled, unit, variance = batch
         if self.reference is not None:
-            target = target - self.reference.drift(x.double()).to(target)
+            target = target - self.reference.drift(x)
         pace = (nets.module if hasattr(nets, "module") else nets).pace
-        weight = 1 / (1 + (variance / pace**2).mean(1))
-        off = ((velocity - target) / pace).square().mean(1)
-        pulled = (torch.cat([unit, unit]).mT @ score[..., None])[..., 0] + torch.cat([push, -push])
-        one, two = (torch.cat([weight, weight]) * off).mean(), pulled.square().mean()
+        weight = 1 / (1 + (variance.to(pace) / pace**2).mean(1))
+        velocity, score = nets(x.to(pace), t.to(pace))
+        off = ((velocity - target.to(pace)) / pace).square().mean(1)
+        miss = (unit.to(pace).mT @ score[..., None])[..., 0] - pulled.to(pace)
+        one, two = (weight * off).mean(), miss.square().mean()
         return {"loss": one + two, "velocity": one.detach(), "score": two.detach()}

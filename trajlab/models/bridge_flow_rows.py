@@ -18,11 +18,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from trajlab.dynamics.bridges import BridgeField, apply, bridge_field, pairs_of, root
-from trajlab.dynamics.linear_noise import STEPS, linear_noise
+from trajlab.dynamics.linear_noise import STEPS, LinearNoise, linear_noise
 from trajlab.dynamics.smoothing import smoothed
 from trajlab.models.bridge_evidence import Evidence
 
-__all__ = ["Rows", "rows_of", "thread"]
+__all__ = ["Rows", "inner_law", "rows_of", "thread"]
 
 REAL = ("time", "mean", "rate", "L", "spread", "pull", "unit", "variance")
 LEAST_STEPS = 20  #: a coarser grid leaves too much of an interval's ends unseen
@@ -58,15 +58,15 @@ class Rows:
     def __len__(self) -> int:
         return len(self.time)
 
-    def batch(self, indices: Int[Tensor, "batch"]) -> tuple[Tensor, ...]:
-        """Time, mean, rate, L, spread, pull, unit and variance of some rows."""
+    def batch(self, indices: Int[Tensor, "batch"], generator: torch.Generator) -> tuple[Tensor, ...]:
+        """Time, state, velocity, M^T score, unit and variance of two states of the bridge of each row: mean + L zeta and mean - L zeta, so that near
+        the snapshots, where both are nearly one state, the noise of their targets cancels."""
         which, site = self.which[indices], self.site[indices]
-        return (self.time[indices], self.mean[indices], self.rate[indices], self.L[which], self.spread[which], self.pull[which],
-                self.unit[site], self.variance[site])
-
-    def to(self, dtype: torch.dtype) -> Rows:
-        """In another precision."""
-        return replace(self, **{name: getattr(self, name).to(dtype) for name in REAL})
+        zeta = torch.randn(len(indices), self.mean.shape[1], generator=generator, device=generator.device).to(self.mean)
+        both = torch.cat([zeta, -zeta])
+        off, turn, pulled = (apply(matrix[which].repeat(2, 1, 1), both) for matrix in (self.L, self.spread, self.pull))
+        return (self.time[indices].repeat(2), self.mean[indices].repeat(2, 1) + off, self.rate[indices].repeat(2, 1) + turn, -pulled,
+                self.unit[site].repeat(2, 1, 1), self.variance[site].repeat(2, 1))
 
 
 def thread(evidence: Evidence) -> list[Tensor]:
@@ -102,10 +102,14 @@ def rows_of(evidence: Evidence, clock: Float[Tensor, "snapshot"], pool: int, see
     return Rows(**{name: torch.cat([getattr(part, name) for part in parts]) for name in (*REAL, "which", "site")})
 
 
+def inner_law(evidence: Evidence, number: int) -> LinearNoise:
+    """The law of an interval, on a grid that is fine enough."""
+    one, law = evidence.intervals[number], evidence.laws[number]
+    return law if law.steps >= LEAST_STEPS else linear_noise(evidence.reference, one.x, one.duration, STEPS)
+
+
 def _interval(evidence: Evidence, number: int, plan: Tensor, pool: int, generator: torch.Generator) -> Rows:
-    one, law, reference = evidence.intervals[number], evidence.laws[number], evidence.reference
-    if law.steps < LEAST_STEPS:
-        law = linear_noise(reference, one.x, one.duration, STEPS)
+    one, law, reference = evidence.intervals[number], inner_law(evidence, number), evidence.reference
     nodes = list(range(1, law.steps))
     if evidence.smoothing and reference.linear is None:
         source, target = pairs_of(plan, pool, generator)

@@ -151,7 +151,8 @@ class SchrodingerBridge:
         return Trajectories(drawn, asked.expand(n, -1).clone(), torch.arange(n), units=self.snapshots.units, source=self.provenance())
 
     def flow(self, config: BridgeFlowConfig | None = None, **how: Any) -> BridgeFlow:
-        """The global flow and score nets, trained at the first call and whenever settings are given; see `trajlab.models.bridge_flow.BridgeFlow.fit`."""
+        """The global flow and score nets, trained at the first call and whenever settings are given; see
+        `trajlab.models.bridge_flow.BridgeFlow.fit`."""
         from trajlab.models.bridge_flow import BridgeFlow
 
         if self._flow is None or config is not None or how:
