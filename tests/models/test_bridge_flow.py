@@ -19,7 +19,7 @@ from trajlab.metrics.distribution import energy_distance
 from trajlab.models.bridge_flow import BridgeFlow, BridgeFlowConfig
 from trajlab.models.bridge_flow_config import training
 from trajlab.models.bridge_flow_density import KernelDensity
-from trajlab.models.bridge_flow_exact import exact_fields
+from trajlab.models.bridge_flow_exact import exact_fields, mixture_fields
 from trajlab.models.bridge_flow_rows import rows_of, thread
 from trajlab.train.config import TrainConfig
 
@@ -140,12 +140,11 @@ def test_targets_are_drift_minus_score_and_carry_the_marginals(A, symmetric):
     law, y = evidence.laws[0], evidence.intervals[0].y
     zeta, moments, h = torch.tensor([0.4, -1.1], dtype=F), [bridge_moments(law, y, k) for k in range(law.steps + 1)], law.h
     for k in (10, 20, 30):
-        mean, rate, L, spread, pull, unit = (getattr(rows, name)[k - 1] for name in ("mean", "rate", "L", "spread", "pull", "unit"))
+        mean, rate, L, spread = (getattr(rows, name)[k - 1] for name in ("mean", "rate", "L", "spread"))
         assert float(rows.time[k - 1]) == pytest.approx(k * h)
         assert torch.allclose(L @ L.mT, moments[k].cov[0], atol=1e-9)
         assert torch.allclose(mean, moments[k].mean[0])
         score = -torch.linalg.solve(L.mT, zeta)
-        assert torch.allclose(unit.mT @ score, -pull @ zeta)
         drift = pinned_drift(reference, law, (mean + L @ zeta)[None], y, k)[0]
         assert torch.allclose(rate + spread @ zeta + D @ score / 2, drift, atol=1e-7)
         turn, gamma = spread @ torch.linalg.inv(L), (moments[k + 1].cov - moments[k - 1].cov)[0] / (2 * h)
@@ -238,13 +237,13 @@ def test_a_nonlinear_reference_has_matrices_of_each_pair(smoothing, tmp_path):
     gamma = L @ L.mT
     assert torch.allclose(unit @ unit.mT, gamma.mean(0), atol=1e-9)
     assert float((gamma - gamma[0]).abs().max()) > 1e-4
-    assert torch.allclose(rows.pull[rows.which[here]], unit.mT @ torch.linalg.inv(L).mT, atol=1e-7)
     assert torch.allclose(rows.variance[9], rows.spread[rows.which[here]].square().sum(-1).mean(0))
-    t, states, velocity, pulled, _, _ = rows.batch(torch.arange(5), torch.Generator().manual_seed(0))
-    assert torch.equal(t[:5], t[5:])
-    assert torch.allclose((states[:5] + states[5:]) / 2, rows.mean[:5])
-    assert torch.allclose((velocity[:5] + velocity[5:]) / 2, rows.rate[:5])
-    assert torch.equal(pulled[:5], -pulled[5:])
+    velocity, score = mixture_fields(rows.of(9), x[:3])
+    apart = torch.linalg.solve(L, (x[:3, None] - rows.mean[here])[..., None])  # [point row dim 1]
+    weight = torch.softmax(-L.diagonal(dim1=1, dim2=2).log().sum(1) - apart.square().sum((2, 3)) / 2, 1)
+    drift = rows.rate[here] + (rows.spread[rows.which[here]] @ apart)[..., 0]
+    assert torch.allclose(velocity, (weight[..., None] * drift).sum(1))
+    assert torch.allclose(score, -(weight[..., None] * torch.linalg.solve(L.mT, apart)[..., 0]).sum(1))
     flow = BridgeFlow().fit(model, train=training(None, 0, steps=20, batch=64))
     flow.save(tmp_path)
     assert torch.equal(BridgeFlow.load(tmp_path).velocity(x, 0.7), flow.velocity(x, 0.7))

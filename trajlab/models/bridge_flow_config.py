@@ -19,7 +19,8 @@ class BridgeFlowConfig:
         layers: hidden ones, with SiLU.
         frequencies: sines and cosines of the time, beside the time itself; None for as many as there are intervals, at least 3.
         residual: whether the velocity is the drift of the refined reference plus a net; else it is the net alone.
-        pool: pairs drawn from a plan at each time of an interval; four times as many where the reference is not linear, whose targets are noisy.
+        pool: states at each time of an interval that the nets are trained on; where the reference is not linear, their targets are means over four
+            times as many pairs.
         substeps: of simulations, in the shortest interval.
 
     Raises:
@@ -42,6 +43,6 @@ class BridgeFlowConfig:
 
 
 def training(minutes: float | None, seed: int, **changes: Any) -> TrainConfig:
-    """The usual training: 1,000 steps of 256 states, or as many as the minutes allow."""
-    budget = {"steps": 1000} if minutes is None else {"minutes": minutes}
+    """The usual training: 3,000 steps of 256 states, or as many as the minutes allow."""
+    budget = {"steps": 3000} if minutes is None else {"minutes": minutes}
     return TrainConfig(**{**budget, "batch": 256, "lr": 4e-3, "warmup": 50, "clip": 1.0, "ema": 0.99, "accelerator": "cpu", "seed": seed, **changes})

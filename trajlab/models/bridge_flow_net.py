@@ -8,11 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from trajlab.dynamics.references import Reference
 from trajlab.models.bridge_flow_config import BridgeFlowConfig
-from trajlab.models.bridge_flow_rows import Rows
+from trajlab.models.bridge_flow_exact import Points
 
-__all__ = ["FlowLoss", "FlowNets", "flow_nets"]
+__all__ = ["FlowNets", "flow_loss", "flow_nets"]
 
 
 class Field(nn.Module):
@@ -61,25 +60,22 @@ class FlowNets(nn.Module):
         return self.pace * self.velocity(h), self.score_field(h) / self.width
 
 
-def flow_nets(rows: Rows, config: BridgeFlowConfig, intervals: int, span: tuple[float, float], offset: Float[Tensor, "row dim"],
-              seed: int) -> FlowNets:
-    """Fresh nets with the units of some rows.
+def flow_nets(points: Points, config: BridgeFlowConfig, span: Float[Tensor, "snapshot"], seed: int) -> FlowNets:
+    """Fresh nets with the units of some points.
 
     Args:
-        rows: to be trained on.
+        points: to be trained on.
         config: of the nets.
-        intervals: how many there are.
-        span: first and last time.
-        offset: the part of the velocity at the means that is not the nets' to learn.
+        span: times of the snapshots.
         seed: of the weights.
     """
-    nets = FlowNets(rows.mean.shape[1], config.frequencies or max(3, intervals), config, seed)
-    second = rows.mean.square().mean(0) + rows.L.square().sum(-1).mean(0) - rows.mean.mean(0).square()
-    nets.first.fill_(span[0])
-    nets.span.fill_(span[1] - span[0])
-    nets.centre.copy_(rows.mean.mean(0))
-    nets.width.copy_(positive(second.clamp(min=0).sqrt()))
-    nets.pace.copy_(positive((rows.rate - offset).square().mean(0).sqrt()))
+    nets = FlowNets(points.x.shape[1], config.frequencies or max(3, len(span) - 1), config, seed)
+    nets.first.fill_(float(span[0]))
+    nets.span.fill_(float(span[-1] - span[0]))
+    nets.centre.copy_(points.x.mean(0))
+    nets.width.copy_(positive(points.x.std(0, correction=0)))
+    weight = 1 / (1 + points.variance / points.velocity.square().mean(0))[points.site]  # little of the ends, where velocities are large
+    nets.pace.copy_(positive(((weight * points.velocity.square()).sum(0) / weight.sum(0)).sqrt()))
     return nets
 
 
@@ -89,29 +85,18 @@ def positive(scale: Float[Tensor, "dim"]) -> Float[Tensor, "dim"]:
     return torch.where(scale > 1e-6 * top, scale, top if float(top) > 0 else torch.ones(()).to(scale))
 
 
-class FlowLoss:
+def flow_loss(nets: nn.Module, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
     """The sum of two regressions,
 
-        velocity  |v - target|^2 / (1 + the mean variance of the target within a bridge), in units of ``pace``: near the snapshots it grows like 1/s;
+        velocity  |v - target|^2 / (1 + its mean variance within a bridge), in units of ``pace``: near the snapshots that grows like 1/s;
         score     |M^T (score - target)|^2, M M^T the mean covariance of the bridges at that time, which is finite at both ends.
 
     Both are means over the dimensions. The weights depend on the time alone, so that the minimisers are the means given X and t.
-
-    Args:
-        reference: whose drift the velocity contains beside the net, or None.
     """
-
-    def __init__(self, reference: Reference | None) -> None:
-        self.reference = reference
-
-    def __call__(self, nets: nn.Module, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        t, x, target, pulled, unit, variance = batch
-        if self.reference is not None:
-            target = target - self.reference.drift(x)
-        pace = (nets.module if hasattr(nets, "module") else nets).pace
-        weight = 1 / (1 + (variance.to(pace) / pace**2).mean(1))
-        velocity, score = nets(x.to(pace), t.to(pace))
-        off = ((velocity - target.to(pace)) / pace).square().mean(1)
-        miss = (unit.to(pace).mT @ score[..., None])[..., 0] - pulled.to(pace)
-        one, two = (weight * off).mean(), miss.square().mean()
-        return {"loss": one + two, "velocity": one.detach(), "score": two.detach()}
+    t, x, target, pulled, unit, variance = batch
+    pace = (nets.module if hasattr(nets, "module") else nets).pace
+    velocity, score = nets(x, t)
+    weight = 1 / (1 + (variance / pace**2).mean(1))
+    one = (weight * ((velocity - target) / pace).square().mean(1)).mean()
+    two = ((unit.mT @ score[..., None])[..., 0] - pulled).square().mean()
+    return {"loss": one + two, "velocity": one.detach(), "score": two.detach()}

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from trajlab.dynamics.bridges import BridgeField, apply, bridge_field, pairs_of, root
@@ -24,13 +24,13 @@ from trajlab.models.bridge_evidence import Evidence
 
 __all__ = ["Rows", "inner_law", "rows_of", "thread"]
 
-REAL = ("time", "mean", "rate", "L", "spread", "pull", "unit", "variance")
+REAL = ("time", "mean", "rate", "L", "spread", "unit", "variance")
 LEAST_STEPS = 20  #: a coarser grid leaves too much of an interval's ends unseen
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Bridges at some times; also batches, for `trajlab.train.loop.train`. All in scaled coordinates.
+    """Bridges at some times, in scaled coordinates.
 
     Attributes:
         time: ``[row]``.
@@ -38,7 +38,6 @@ class Rows:
         which, site: matrices and time of a row, ``[row]``.
         L: ``[matrix dim dim]``, lower factors of the covariances.
         spread: velocity at mean + L zeta is rate + spread zeta, ``[matrix dim dim]``.
-        pull: score there, in units of the time, is -pull zeta, ``[matrix dim dim]``; the identity where all bridges share L.
         unit: factor M of the mean covariance of the bridges at a time, ``[site dim dim]``: M^T score is of order one.
         variance: mean variance of the velocity within a bridge, ``[site dim]``.
     """
@@ -50,23 +49,16 @@ class Rows:
     site: Tensor
     L: Tensor
     spread: Tensor
-    pull: Tensor
     unit: Tensor
     variance: Tensor
-    fingerprint: str = ""
 
     def __len__(self) -> int:
         return len(self.time)
 
-    def batch(self, indices: Int[Tensor, "batch"], generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Time, state, velocity, M^T score, unit and variance of two states of the bridge of each row: mean + L zeta and mean - L zeta, so that near
-        the snapshots, where both are nearly one state, the noise of their targets cancels."""
-        which, site = self.which[indices], self.site[indices]
-        zeta = torch.randn(len(indices), self.mean.shape[1], generator=generator, device=generator.device).to(self.mean)
-        both = torch.cat([zeta, -zeta])
-        off, turn, pulled = (apply(matrix[which].repeat(2, 1, 1), both) for matrix in (self.L, self.spread, self.pull))
-        return (self.time[indices].repeat(2), self.mean[indices].repeat(2, 1) + off, self.rate[indices].repeat(2, 1) + turn, -pulled,
-                self.unit[site].repeat(2, 1, 1), self.variance[site].repeat(2, 1))
+    def of(self, site: int) -> Rows:
+        """Those of one time."""
+        mine = self.site == site
+        return replace(self, **{name: getattr(self, name)[mine] for name in ("time", "mean", "rate", "which", "site")})
 
 
 def thread(evidence: Evidence) -> list[Tensor]:
@@ -128,16 +120,13 @@ def _with_units(D: Tensor, field: BridgeField, site: Tensor, which: Tensor, **ro
     """Matrices of a field, and their averages over the rows of each time."""
     inverse = torch.linalg.solve_triangular(field.L, torch.eye(len(D), dtype=D.dtype).expand_as(field.L), upper=False)
     spread = (field.slope @ field.L + D @ inverse.mT / 2).flatten(0, 1)
-    L, inverse = field.L.flatten(0, 1), inverse.flatten(0, 1)
-    nodes, pool = int(site[-1]) + 1, len(site) // (int(site[-1]) + 1)
+    L, pool = field.L.flatten(0, 1), len(site) // (int(site[-1]) + 1)
     if len(field.L) == 1:
-        unit, variance, pull = L, spread.square().sum(-1), torch.eye(len(D), dtype=D.dtype).expand_as(L)
+        unit, variance = L, spread.square().sum(-1)
     else:
         unit = root(torch.stack([(L[one] @ L[one].mT).mean(0) for one in which.split(pool)]))
         variance = torch.stack([spread[one].square().sum(-1).mean(0) for one in which.split(pool)])
-        place = torch.arange(len(L)) % nodes  # matrices are numbered with the times fastest
-        pull = unit[place].mT @ inverse.mT
-    return Rows(which=which, site=site, L=L, spread=spread, pull=pull, unit=unit, variance=variance, **rows)
+    return Rows(which=which, site=site, L=L, spread=spread, unit=unit, variance=variance, **rows)
 
 
 def _node(field: BridgeField, node: int, cell: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
