@@ -52,7 +52,7 @@ class DiffusionConfig:
     def __post_init__(self) -> None:
         if self.reference not in REFERENCES:
             raise ValueError(unknown("reference forecast", self.reference, REFERENCES))
-        for name, low in {"given": 1, "ahead": 1, "width": 1, "layers": 1, "steps": 1, "batch": 1, "evaluations": 3}.items():
+        for name, low in {"given": 1, "ahead": 1, "width": 1, "layers": 1, "steps": 1, "batch": 1, "evaluations": 5}.items():
             if getattr(self, name) < low:
                 raise ValueError(f"DiffusionConfig.{name} is {getattr(self, name)}; at least {low} was wanted")
         if not 0 < self.sigma_min < self.sigma_max:
