@@ -1,6 +1,6 @@
 """Velocity and score of a bridge at given states: the means over pairs, which nets would find of single pairs after long training.
 
-Where the reference is linear they are exact. A plan exp(f_i + log p(y_j | x_i) + g_j) and the Markov property of the reference leave the two cells of a
+Where the reference is linear they are exact. A plan exp(f_i + log p(y_j | x_i) + g_j) and the Markov property of the reference leave the cells of a
 pair independent given the state between:
 
     p(X, s) = phi(X, s) h(X, s),    phi = sum_i exp(f_i) p_s(X | x_i),    h = sum_j exp(g_j) p_{T-s}(y_j | X),
