@@ -71,7 +71,7 @@ class BridgeFlow:
         from trajlab.data.fields import checksum
         from trajlab.train.loop import train as run
 
-        if not all(hasattr(bridge, name) for name in ("evidence", "scale", "theta", "config")) and not hasattr(bridge, "_fitted"):
+        if not hasattr(bridge, "evidence"):
             raise TypeError(f"BridgeFlow.fit got a {type(bridge).__name__}; a SchrodingerBridge that was fitted was wanted")
         if bridge.evidence is None:
             raise ValueError("BridgeFlow.fit got a SchrodingerBridge that was not fitted; call its fit(snapshots) first")
