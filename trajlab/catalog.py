@@ -64,6 +64,8 @@ FRONT_DOOR = {
     # cells: fates and genes
     "SchrodingerBridge": "trajlab.models.sbirr:SchrodingerBridge",
     "SchrodingerBridgeConfig": "trajlab.models.sbirr_config:SchrodingerBridgeConfig",
+    "BridgeFlow": "trajlab.models.bridge_flow:BridgeFlow",
+    "BridgeFlowConfig": "trajlab.models.bridge_flow_config:BridgeFlowConfig",
     "fate": "trajlab.models.fates:fate",
     "terminal_sets": "trajlab.models.fates:terminal_sets",
     "gene_trends": "trajlab.models.gene_trends:gene_trends",
