@@ -69,7 +69,8 @@ def test_bars_that_cannot_be_reached_are_missed_in_sentences(ran):
     _, _, status, record = ran
     assert status == 1
     ridge = [line for line in record["missed"] if "particle ridge" in line]
-    assert any(line.startswith("springs: ADE of the median forecast of GeoTDM is") and "where an interval below 1 was wanted" in line for line in ridge)
+    start = "springs: ADE of the median forecast of GeoTDM is"
+    assert any(line.startswith(start) and "where an interval below 1 was wanted" in line for line in ridge)
     assert any("times faster than 12 steps, where at least 1e+06 was wanted" in line for line in record["missed"])
     assert not any("evaluations is" in line for line in record["missed"])
     assert set(record["found"]["springs"]["scores"]) == {"last position", "particle ridge", "window Gaussian", "GeoTDM"}

@@ -181,7 +181,7 @@ def test_a_full_disk(tmp_path, monkeypatch):
     rollout(Springs(), batch(3), 5, config(restart=path))
     before = path.read_bytes()
 
-    def no_space(handle):  # noqa: ARG001
+    def no_space(handle):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(restart.os, "fsync", no_space)
