@@ -7,11 +7,12 @@ covariance, mean matching (De Bortoli, Thornton, Heng & Doucet 2021): if a step 
 
     E[ (W_j - W_{j+1}) / h | W_{j+1} ],
 
-which keeps the mean of the chain whatever the step. In place of a Gaussian process, cubic in the number of points, stands a ridge regression on
-random Fourier features (Rahimi & Recht 2007), O(rows features^2).
+and the covariance of its steps, D h but for O(h^2), is that of the residuals: the reversal of a linear Gaussian chain is exact whatever the step. In
+place of a Gaussian process, cubic in the number of points, stands a ridge regression on random Fourier features (Rahimi & Recht 2007), O(rows p^2)
+for p of them.
 
-Nothing here is Gaussian by assumption, and no density is needed. The price is noise: a half-bridge keeps the bridges of the one before, errors
-included, so that errors of the regressions add up over iterations. After the first few, targets of all iterations are pooled, which averages them.
+No law is Gaussian by assumption but that of a step, and no density is needed. The price is noise: a half-bridge keeps the bridges of the one before,
+errors included, so that errors of the regressions add up over iterations. After the first few, targets of all iterations are pooled and averaged.
 """
 
 from __future__ import annotations
@@ -94,6 +95,7 @@ class FittedDrift:
         degree: of the polynomials.
         coefficients: ``[column dim]``.
         gram, cross: sums over the rows fitted to so far, ``[column column]`` and ``[column dim]``.
+        noise: Cholesky factors of the covariances of its steps, in the order it makes them, ``[step dim dim]``; (D h)^1/2 where paths are too few.
     """
 
     reference: Reference
@@ -107,6 +109,7 @@ class FittedDrift:
     coefficients: Tensor
     gram: Tensor
     cross: Tensor
+    noise: Tensor
 
     def __call__(self, x: Float[Tensor, "batch dim"], s: float) -> Float[Tensor, "batch dim"]:
         """The drift, length/time, at a time ``s`` since the first snapshot; a backward one is that of the process in reversed time."""
@@ -177,7 +180,7 @@ def proportional_fitting(reference: Reference, interval: Interval, generator: to
     waves = features(one.x.shape[1], config, generator)
     starts = [x[drawn(w, config.paths * len(x), generator)] for x, w in ((one.x, one.a), (one.y, one.b))]
     grid = torch.linspace(0, one.duration, config.steps + 1, dtype=torch.float64).tolist()
-    run = chain(lambda x, _: reference.drift(x), reference, starts[0], grid, generator)
+    run = chain(lambda x, _: reference.drift(x), plain_noise(reference, one.duration, config.steps), starts[0], grid, generator)
     finite(run, run, starts[0], one.duration)
     error = [energy_distance(run[:, -1], one.y, b=one.b)]
     blank: dict[bool, FittedDrift | None] = {True: None, False: None}
@@ -188,7 +191,7 @@ def proportional_fitting(reference: Reference, interval: Interval, generator: to
         for backward in (True, False):
             start = drifts[backward] or unfitted(reference, run, backward, waves, one.duration, config.degree)
             drifts[backward] = drift = fitted(start, run, config)
-            run = chain(drift, reference, starts[backward], grid[::-1] if backward else grid, generator)
+            run = chain(drift, drift.noise, starts[backward], grid[::-1] if backward else grid, generator)
             settled(run, f"iteration {number + 1}, {'backward' if backward else 'forward'} pass")
         error.append(energy_distance(run[:, -1], one.y, b=one.b))
     return ProportionalFit(run, drifts[False], drifts[True], tuple(error))  # type: ignore[arg-type]
@@ -226,7 +229,13 @@ def unfitted(reference: Reference, run: Float[Tensor, "path step_plus_1 dim"], b
     factor = root(cov + duration / (run.shape[1] - 1) * reference.D)  # a step's noise keeps snapshots of one cell from being a point
     width = (degree + 1) * (reference.dim + 1) + len(waves[1])
     zero = run.new_zeros(width, reference.dim)
-    return FittedDrift(reference, backward, duration, mean, factor, *waves, degree, zero, run.new_zeros(width, width), zero)
+    noise = plain_noise(reference, duration, run.shape[1] - 1)
+    return FittedDrift(reference, backward, duration, mean, factor, *waves, degree, zero, run.new_zeros(width, width), zero, noise)
+
+
+def plain_noise(reference: Reference, duration: float, steps: int) -> Float[Tensor, "step dim dim"]:
+    """The factor of D h, for every step."""
+    return (duration / steps) ** 0.5 * root(reference.D[None].double()).expand(steps, -1, -1)
 
 
 def fitted(start: FittedDrift, run: Float[Tensor, "path step_plus_1 dim"], config: ProportionalFittingConfig) -> FittedDrift:
@@ -245,8 +254,11 @@ def fitted(start: FittedDrift, run: Float[Tensor, "path step_plus_1 dim"], confi
         columns = start.columns(z, s)
         gram = gram + columns.mT @ columns
         cross = cross + columns.mT @ ((run[:, j - 1] - x) / h - start.base(x, z, factor))
-    coefficients = torch.linalg.solve(gram + ridge(start, h, config).diag(), cross)
-    return replace(start, coefficients=coefficients, gram=gram, cross=cross)
+    found = replace(start, coefficients=torch.linalg.solve(gram + ridge(start, h, config).diag(), cross), gram=gram, cross=cross)
+    if len(run) < BALANCED * (run.shape[2] + 1):
+        return found
+    rest = [run[:, j - 1] - run[:, j] - h * found(run[:, j], (j if start.backward else steps - j) * h) for j in range(steps, 0, -1)]
+    return replace(found, noise=root(torch.stack([one.mT @ one / len(one) for one in rest])))
 
 
 def ridge(start: FittedDrift, h: float, config: ProportionalFittingConfig) -> Float[Tensor, "column"]:
@@ -259,21 +271,21 @@ def ridge(start: FittedDrift, h: float, config: ProportionalFittingConfig) -> Fl
     return penalty
 
 
-def chain(drift: Callable[[Tensor, float], Tensor], reference: Reference, x: Float[Tensor, "path dim"], grid: list[float],
+def chain(drift: Callable[[Tensor, float], Tensor], noise: Float[Tensor, "step dim dim"], x: Float[Tensor, "path dim"], grid: list[float],
           generator: torch.Generator) -> Float[Tensor, "path step_plus_1 dim"]:
     """Euler-Maruyama paths over the times of a grid, rising or falling, in the order they are moved in.
 
     The noise of a step is made to have mean zero over the paths and no correlation with where they are, as it has on average: what is left out would
     be taken for drift by the next regression."""
-    noise, (paths, dim) = root(reference.D[None].double())[0], x.shape
+    paths, dim = x.shape
     found = [x]
-    for s, later in pairwise(grid):
+    for (s, later), factor in zip(pairwise(grid), noise, strict=True):
         x, h = found[-1], abs(later - s)
         xi = torch.randn(x.shape, generator=generator, dtype=x.dtype)
         if paths >= BALANCED * (dim + 1) and bool(x.isfinite().all()):
             known = torch.cat([torch.ones_like(x[:, :1]), x], 1)
             xi = (xi - known @ torch.linalg.lstsq(known, xi, driver="gelsd").solution) * (paths / (paths - dim - 1)) ** 0.5
-        found.append(x + h * drift(x, s) + h**0.5 * xi @ noise.mT)
+        found.append(x + h * drift(x, s) + xi @ factor.mT)
     return torch.stack(found, 1)
 
 
