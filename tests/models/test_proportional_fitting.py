@@ -98,6 +98,9 @@ def test_the_fitted_drifts_move_the_cells():
             s = LONG - k * h if drift.backward else k * h
             x = x + h * drift(x, s) + step * torch.randn(x.shape, generator=seeded(k), dtype=F)
         assert abs(energy_distance(x, to)) < 0.03
+    torch.testing.assert_close(found.forward.mean[-1], AT)  # the backward paths that it was fitted to start there
+    torch.testing.assert_close(found.backward.mean[0], torch.zeros(2, dtype=F))
+    assert found.forward.gram[0, 0] == pytest.approx(2 * 800 * 20, rel=0.01)  # rows of the last fresh iteration and the one after it
     far = torch.tensor([[60.0, -50.0]], dtype=F)
     torch.testing.assert_close(found.forward(far, 0.7), reference.drift(far))
     assert (found.backward(far, 0.7) + reference.drift(far)) @ far.mT < 0  # the score brings them home
