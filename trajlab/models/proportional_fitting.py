@@ -151,7 +151,7 @@ class ProportionalFit:
         paths: of the last forward pass, ``[path step+1 dim]``: they start at cells of the first snapshot and end near the second.
         forward, backward: drifts of the last passes, of states and the time since the first snapshot.
         marginal_error: energy distance of the forward passes' ends to the second snapshot (weighted): of the reference, then after each iteration. It
-            is unbiased, hence about zero, of either sign, once the ends have the law of the snapshot.
+            is unbiased for independent populations; ends fitted to these very cells come to settle slightly below zero.
     """
 
     paths: Tensor
