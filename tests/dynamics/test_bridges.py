@@ -77,7 +77,7 @@ def test_pairs_are_drawn_their_expected_number_of_times():
     plan = torch.rand(6, 5, generator=torch.Generator().manual_seed(0), dtype=F)
     source, target = pairs_of(plan, 1000, torch.Generator().manual_seed(1))
     counts = torch.zeros(6, 5, dtype=F).index_put((source, target), torch.ones(1000, dtype=F), accumulate=True)
-    assert (counts - 1000 * plan / plan.sum()).abs().max() <= 1.0 + 1e-9
+    assert (counts - 1000 * plan / plan.sum()).abs().max() < 2.0  # a pair has all of the strata within its mass, and perhaps parts of two more
 
 
 def test_ends_are_refused():
@@ -87,3 +87,10 @@ def test_ends_are_refused():
         pinned_drift(reference, law, x, y, 10)
     with pytest.raises(ValueError, match="inner ones"):
         bridge_field(reference, law, [0, 3])
+
+
+def test_pairs_of_an_even_plan_reach_every_target():
+    plan = torch.full((30, 30), 1 / 900, dtype=torch.float64)
+    source, target = pairs_of(plan, 600, torch.Generator().manual_seed(0))
+    assert torch.bincount(source, minlength=30).tolist() == [20] * 30
+    assert (torch.bincount(target, minlength=30) > 5).all()

@@ -141,8 +141,11 @@ def root(cov: Float[Tensor, "*batch dim dim"]) -> Float[Tensor, "*batch dim dim"
 
 
 def pairs_of(plan: Float[Tensor, "source target"], count: int, generator: torch.Generator) -> tuple[Int[Tensor, "pair"], Int[Tensor, "pair"]]:
-    """Pairs drawn from a plan by systematic sampling: each is drawn its expected number of times, up or down."""
+    """Pairs drawn from a plan, one from each of ``count`` strata of its mass, so that each is drawn about its expected number of times.
+
+    One offset for all strata would resonate with plans whose rows have equal mass, and draw the same few targets.
+    """
     mass = plan.flatten().double().cumsum(0)
-    place = (torch.rand((), generator=generator, dtype=torch.float64) + torch.arange(count, dtype=torch.float64)) / count * mass[-1].cpu()
+    place = (torch.rand(count, generator=generator, dtype=torch.float64) + torch.arange(count, dtype=torch.float64)) / count * mass[-1].cpu()
     index = torch.searchsorted(mass.cpu(), place, right=True).clamp(max=plan.numel() - 1)
     return (index // plan.shape[1]).to(plan.device), (index % plan.shape[1]).to(plan.device)
