@@ -74,17 +74,10 @@ class ICFM(Matched):
 
 
 @dataclass(frozen=True)
-class OTCFM(Matched):
-    """The same with pairs drawn from the exact plan between the cells of a batch.
-
-    Attributes:
-        config: of the training.
-        sigma: in the unit of x.
-    """
+class OTCFM(ICFM):
+    """The same with pairs drawn from the exact plan between the cells of a batch."""
 
     name: ClassVar[str] = "OT-CFM"
-    config: FlowTraining = field(default_factory=FlowTraining)
-    sigma: float = 0.1
 
     def matcher(self, sigma: float) -> Any:
         return _torchcfm().ExactOptimalTransportConditionalFlowMatcher(sigma=sigma)
