@@ -225,3 +225,10 @@ def test_kmeans_looks_at_the_last_seen_frame_and_survives_identical_draws():
     assert bool((kmeans_draws(draws[:1].expand(25, -1, -1, -1), 20) == draws[0]).all())
     with pytest.raises(ValueError, match="20 clusters of 7 draws"):
         kmeans_draws(draws[:7])
+
+
+def test_the_median_forecast_is_not_the_mean():
+    far = torch.tensor([0.0, 0.0, 9.0])[:, None, None, None] * torch.tensor([1.0, 0.0])  # [draw node time dim]: two draws are right, one is 9 off
+    table = displacement(far.expand(3, 1, 4, 2), torch.zeros(1, 4, 2), SCENE[:1]).table()
+    assert (table["ade_of_mean"], table["fde_of_mean"]) == pytest.approx((3.0, 3.0))
+    assert (table["ade_of_median"], table["fde_of_median"]) == pytest.approx((0.0, 0.0), abs=1e-3)
