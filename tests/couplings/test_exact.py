@@ -134,3 +134,10 @@ def test_one_file_touches_pot():
     root = Path(trajlab.__file__).parent
     touching = [p.relative_to(root).as_posix() for p in root.rglob("*.py") if re.search(r"^\s*(import ot\b|from ot\b)", p.read_text(), re.MULTILINE)]
     assert touching == ["couplings/exact.py"]
+
+
+def test_equal_sizes_with_uneven_weights_are_no_assignment():
+    x, y = torch.tensor([[0.0], [1.0]]), torch.tensor([[0.0], [1.0]])
+    plan = emd(x, y, a=torch.tensor([0.75, 0.25]))
+    assert torch.allclose(plan.P, torch.tensor([[0.5, 0.25], [0.0, 0.25]], dtype=plan.P.dtype))
+    assert plan.cost == pytest.approx(0.25)

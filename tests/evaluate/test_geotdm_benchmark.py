@@ -140,6 +140,15 @@ def test_only_what_is_better_beats(better, wins):
         assert pair.beats is wins
 
 
+def test_a_point_forecast_is_judged_by_the_median_of_its_draws():
+    scores, truth = pairs_of(1.0, TASK)
+    entry = scores["mine"].entry
+    came = truth.x[:, 2:]
+    most_right = Forecast(torch.stack([came, came, came + 9.0]), entry.forecast.past, entry.forecast.time)  # the mean is off, the median is not
+    judged = Score.of(replace(entry, forecast=most_right), truth, TASK).judged
+    assert float(judged["ADE of the median forecast"].max()) < 0.01
+
+
 def test_focal_agents_alone_are_scored():
     scores, truth = pairs_of(0.5, TASK)
     entry = scores["mine"].entry
