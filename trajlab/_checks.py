@@ -122,17 +122,45 @@ def jump_paths(noun: JumpPaths) -> None:
     if bool(outside.any()):
         at = int(outside.nonzero()[0])
         raise ValueError(f"label {int(noun.label[at])} of observation {at} is not one of the states 0 to {noun.n_states - 1}, nor -1 for unknown")
-    if bool(((noun.observed < 0) | (noun.observed > 3)).any()):
-        raise ValueError("JumpPaths.observed must hold JumpPaths.PANEL, EXACT, CENSORED or MISSING (0 to 3)")
-    blind = (noun.label < 0) & (noun.observed < 2)
+    if bool(((noun.observed < 0) | (noun.observed > 5)).any()):
+        raise ValueError("JumpPaths.observed must hold JumpPaths.PANEL, EXACT, CENSORED, MISSING, ENTRY or SIGNAL (0 to 5)")
+    named = (noun.observed < 2) | (noun.observed == noun.ENTRY)
+    blind = (noun.label < 0) & named
     if bool(blind.any()):
         raise ValueError(f"observation {int(blind.nonzero()[0])} is a panel or exact look but has no label; mark it JumpPaths.MISSING or CENSORED")
+    _jump_extras(noun)
     if not bool(torch.isfinite(noun.time).all()):
         raise ValueError("JumpPaths.time holds values that are not finite")
     back = (noun.time.diff() < 0) & (noun.path.diff() == 0)
     if bool(back.any()):
         at = int(back.nonzero()[0])
         raise ValueError(f"within path {int(noun.path[at])} the time goes back from {float(noun.time[at]):g} to {float(noun.time[at + 1]):g}")
+
+
+def _jump_extras(noun: JumpPaths) -> None:
+    """What only some kinds of observation need: allowed states, a signal, covariates, names."""
+    count = len(noun.label)
+    if noun.names and len(noun.names) != noun.n_states:
+        raise ValueError(f"{len(noun.names)} names for {noun.n_states} states")
+    _same("JumpPaths", "observations", label=count, **{f"covariates[{k!r}]": len(v) for k, v in noun.covariates.items()})
+    for name, value in noun.covariates.items():
+        if not bool(torch.isfinite(value).all()):
+            at = int((~torch.isfinite(value)).nonzero()[0])
+            raise ValueError(f"covariate {name!r} is not finite at observation {at}; a value holds until the next observation, so fill it from the last")
+    if noun.allowed is not None:
+        if noun.allowed.shape != (count, noun.n_states):
+            raise ValueError(f"JumpPaths.allowed has shape {tuple(noun.allowed.shape)}; [{count} {noun.n_states}] was wanted")
+        none = (noun.observed == noun.CENSORED) & ~noun.allowed.any(-1)
+        if bool(none.any()):
+            raise ValueError(f"censored observation {int(none.nonzero()[0])} allows no state; leave JumpPaths.allowed True where a state is possible")
+    hidden = noun.observed == noun.SIGNAL
+    if bool(hidden.any()):
+        if noun.signal is None or noun.signal.ndim != 2 or len(noun.signal) != count:
+            shape = None if noun.signal is None else tuple(noun.signal.shape)
+            raise ValueError(f"{int(hidden.sum())} observations are SIGNAL, but JumpPaths.signal has shape {shape}; [{count} dim] was wanted")
+        bad = hidden & ~torch.isfinite(noun.signal).all(-1)
+        if bool(bad.any()):
+            raise ValueError(f"the signal is not finite at observation {int(bad.nonzero()[0])} ({int(bad.sum())} such places); mark them MISSING")
 
 
 def graph(noun: Graph) -> None:

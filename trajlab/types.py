@@ -232,15 +232,28 @@ class JumpPaths(Noun):
     """Discrete states at irregular times, ragged: the observations of all paths one after another.
 
     Attributes:
-        label: state seen, ``0 .. n_states-1``, or -1 where the observation says no more than "still here" (censored, missing), ``[obs]``.
-        time: when, ``[obs]``, float64, never decreasing within a path, in ``units.time``.
+        label: state seen, ``0 .. n_states-1``, or -1 where the observation names no state (censored, missing, signal), ``[obs]``.
+        time: when, ``[obs]``, float64, never decreasing within a path, in ``units.time``. Clocks of paths are independent of each other.
         path: which path, sorted, ``[obs]``.
-        observed: how to read an observation, ``[obs]``: one of `PANEL` (a look at the state), `EXACT` (a jump into ``label`` happened
-            just then), `CENSORED` (the path ends in an unknown state) or `MISSING` (a look that gave no label).
         n_states: number of states.
+        observed: how to read an observation, ``[obs]``, one of
+
+            - `PANEL`: a look at the state, nothing is known of the time since the last look;
+            - `EXACT`: a jump into ``label`` happened just then, and none since the last observation (or, where ``label`` is the last state seen,
+              none happened at all);
+            - `CENSORED`: a look that tells no more than that the state is in ``allowed`` (without it: any state);
+            - `MISSING`: a look that gave nothing, or the end of following;
+            - `ENTRY`: a jump into ``label`` happened just then, and nothing is known of what was before it (a death of known date);
+            - `SIGNAL`: a value of ``signal`` was seen, from which the state has to be guessed.
+
+            All panel where it is left out.
+        allowed: states that a censored observation may be in, ``[obs state]``; read at `CENSORED` alone.
+        signal: continuous values, ``[obs dim]``, read at `SIGNAL` alone.
+        covariates: numbers that rates may depend on, each ``[obs]``; a value holds from its observation to the next.
+        names: of the states.
 
     Raises:
-        ValueError: shapes disagree, a label is outside the states, a clock runs backwards within a path, or a panel look has no label.
+        ValueError: shapes disagree, a label is outside the states, a clock runs backwards within a path, an observation lacks what its kind needs.
     """
 
     label: Int[Tensor, "obs"]
@@ -250,13 +263,17 @@ class JumpPaths(Noun):
     observed: Int[Tensor, "obs"] = None  # type: ignore[assignment]  # filled in: all panel
     units: Units = field(default_factory=Units)
     source: Mapping[str, Any] = field(default_factory=dict)
+    allowed: Bool[Tensor, "obs state"] | None = None
+    signal: Float[Tensor, "obs dim"] | None = None
+    covariates: Mapping[str, Tensor] = field(default_factory=dict)
+    names: Sequence[str] = ()
 
-    PANEL, EXACT, CENSORED, MISSING = 0, 1, 2, 3
+    PANEL, EXACT, CENSORED, MISSING, ENTRY, SIGNAL = 0, 1, 2, 3, 4, 5
 
     def __post_init__(self) -> None:
         check.rank("JumpPaths", label=(self.label, 1), time=(self.time, 1), path=(self.path, 1))
         observed = torch.zeros_like(self.label) if self.observed is None else self.observed
-        _freeze(self, observed=observed, time=self.time.double(), source=self.source)
+        _freeze(self, observed=observed, time=self.time.double(), source=self.source, covariates=self.covariates, names=tuple(self.names))
         check.jump_paths(self)
 
     @property
