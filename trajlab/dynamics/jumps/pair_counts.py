@@ -61,7 +61,7 @@ class PairCounts:
         clash = (lag == 0) & ((start != stop) | entry) & (weight > 0)
         if clash.any():
             at = int(np.argmax(clash))
-            raise ValueError(f"two looks at one time see states {start[at]} and {stop[at]}; drop one of them, or allow for wrong labels (noise='flip')")
+            raise ValueError(f"two looks at one time see states {start[at]} and {stop[at]}; drop one, or allow for wrong labels (noise='flip')")
         kept = (lag > 0) & (weight > 0)
         lag, start, stop, weight, entry = lag[kept], np.asarray(start)[kept], np.asarray(stop)[kept], weight[kept], entry[kept]
         group, centres = _classes(lag, weight, most_lags)
@@ -125,7 +125,7 @@ def pair_counts(paths: JumpPaths, covariates: tuple[str, ...] = (), most_lags: i
     if hidden is not None:
         raise ValueError(f"observation {hidden} names no state, but looks follow it; such paths need forward-backward sums")
     if not pairs.any():
-        raise ValueError(f"none of the {paths.n_paths} paths has two looks, so nothing is known of rates; wanted at least two observations of one path")
+        raise ValueError(f"none of the {paths.n_paths} paths has two looks, so nothing is known of rates; at least two of one path were wanted")
     at = np.flatnonzero(pairs)
     lag, start, stop, what = time[at + 1] - time[at], label[at], label[at + 1], kind[at + 1]
     groups, number = np.unique(values[at], axis=0, return_inverse=True)
