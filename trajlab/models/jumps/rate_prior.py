@@ -79,7 +79,7 @@ def rate_prior(counts: list[PairCounts], links: Bool[np.ndarray, "state state"],
 def crude(counts: list[PairCounts], links: Bool[np.ndarray, "state state"]) -> Float[np.ndarray, "state state"]:
     """Label changes over the time that followed a look at the state, a tenth of a change added: biased low where looks are far apart.
 
-    A state that was never left in the data gets the mean rate of a link times the same tenth.
+    A state that was never watched gets the mean rate of a link.
     """
     changes = sum(c.matrix for c in counts)
     time = sum(c.exposure for c in counts)
