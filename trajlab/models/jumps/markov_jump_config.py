@@ -18,7 +18,7 @@ class MarkovJumpConfig:
     """One frozen record says what is estimated, from which prior, and how.
 
     Attributes:
-        method: ``auto``: the network's answer is the start and the centre of a weak prior, then the exact posterior mode; ``map``: the exact posterior
+        method: ``auto``: the network answers first, the exact posterior mode is found from there, its prior centred there; ``map``: the exact posterior
             mode under a prior that knows the overall rate of jumps alone; ``mle``: maximum likelihood; ``zero-shot``: the network alone.
         noise: of the labels. ``none``; ``flip``: with an unknown probability a label is replaced by one drawn evenly from all; ``matrix``: a full
             matrix of misclassification; ``gaussian``, ``student``: the states are seen through a continuous signal; ``auto``: a signal is Gaussian,
