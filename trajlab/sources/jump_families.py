@@ -76,7 +76,7 @@ def _absorbing(rng: np.random.Generator, n: int, config: PriorConfig) -> tuple[n
     return links, np.ones((n, n))
 
 
-def _ring(rng: np.random.Generator, n: int, config: PriorConfig) -> tuple[np.ndarray, np.ndarray]:
+def _ring(rng: np.random.Generator, n: int, _: PriorConfig) -> tuple[np.ndarray, np.ndarray]:
     """A ring; every third time one-way, else with rates the other way round smaller by exp(-bias), bias uniform up to 4."""
     index = np.arange(n)
     ahead, back = np.zeros((n, n), dtype=bool), np.zeros((n, n), dtype=bool)
@@ -87,7 +87,7 @@ def _ring(rng: np.random.Generator, n: int, config: PriorConfig) -> tuple[np.nda
     return ahead | back, np.where(back & ~ahead, np.exp(-rng.uniform(0, 4)), 1.0)
 
 
-def _birth_death(rng: np.random.Generator, n: int, config: PriorConfig) -> tuple[np.ndarray, np.ndarray]:
+def _birth_death(_rng: np.random.Generator, n: int, _: PriorConfig) -> tuple[np.ndarray, np.ndarray]:
     return np.eye(n, k=1, dtype=bool) | np.eye(n, k=-1, dtype=bool), np.ones((n, n))
 
 

@@ -24,8 +24,8 @@ class PriorConfig:
         links: see above.
         beta_shapes: shape pairs of the Beta distributions of rates, one pair a process, all equally frequent.
         decades: all rates of a process are multiplied by 10^u, u uniform in here.
-        spread: width in decades within which rates of one process are moved further, each by itself and three times as far down as up; the width of each
-            process is uniform from 0.
+        spread: width in decades within which rates of one process are moved further, each by itself, three times as far down as up; the width
+            of each process is uniform from 0.
         spread_share: of the processes for which that is done.
         random, one_way, absorbing, ring, birth_death, reversible: relative frequencies of the families: random links; chains without a way back;
             random links with one to three absorbing states; rings, biased or one-way; birth and death; detailed balance on random links.
@@ -73,19 +73,20 @@ class PriorConfig:
         for group in (FAMILIES, ("clean", "usual", "noisy")):
             weights = [getattr(self, name) for name in group]
             if min(weights) < 0 or not 0 < sum(weights) < float("inf"):
-                raise ValueError(f"PriorConfig: {dict(zip(group, weights, strict=True))}; frequencies that are not negative, one positive, were wanted")
+                raise ValueError(f"PriorConfig: {dict(zip(group, weights, strict=True))}; frequencies, not negative, were wanted")
         for name, least in (("looks", 2), ("paths", 1), ("decades", -30), ("links", 0)):
             low, high = getattr(self, name)
             if not least <= low <= high:
                 raise ValueError(f"PriorConfig: {name} = {(low, high)}; a rising pair from {least} on was wanted")
         if not (self.horizon > 0 and self.spread >= 0 and 0 < self.links[1] <= 1):
-            raise ValueError(f"PriorConfig: horizon {self.horizon}, spread {self.spread}, links {self.links}; positive ones, links at most 1, were wanted")
+            given = f"horizon {self.horizon}, spread {self.spread}, links {self.links}"
+            raise ValueError(f"PriorConfig: {given}; positive ones (links at most 1) were wanted")
 
     def _lengths(self) -> None:
         if not self.states or min(self.states) < 2:
             raise ValueError(f"PriorConfig: states = {self.states}; numbers of at least 2 were wanted")
         if len(self.state_weights) != len(self.states) or min(self.state_weights) < 0 or sum(self.state_weights) <= 0:
-            raise ValueError(f"PriorConfig: {len(self.state_weights)} state_weights for {len(self.states)} numbers of states; one for each was wanted")
+            raise ValueError(f"PriorConfig: {len(self.state_weights)} state_weights for {len(self.states)} numbers of states; one each was wanted")
         if not self.beta_shapes or any(len(pair) != 2 or min(pair) <= 0 for pair in self.beta_shapes):
             raise ValueError(f"PriorConfig: beta_shapes = {self.beta_shapes}; pairs of positive numbers were wanted")
 
@@ -96,7 +97,7 @@ class PriorConfig:
 
     @classmethod
     def wide(cls) -> Self:
-        """Up to 20 states, rates over four decades, one-way chains, absorbing states, rings, birth and death, detailed balance, grids of each path."""
+        """Up to 20 states, rates over four decades, one-way chains, absorbing states, rings, birth and death, detailed balance, own grids."""
         states = tuple(range(2, 21))
         weights = tuple({2: 1.0, 3: 1.5, 4: 1.5, 5: 1.5, 6: 5.0}.get(n, 0.25) for n in states)
         return cls(states=states, state_weights=weights, random=0.6, one_way=0.05, absorbing=0.1, ring=0.05, birth_death=0.1, reversible=0.1,

@@ -3,7 +3,8 @@
 Every path has random numbers of its own: the k-th is a hash of the path's key and k (splitmix64; Steele, Lea and Flood 2014). Paths therefore depend
 neither on the number of threads nor on each other, and `trajlab.dynamics.jumps.simulate_plain` draws the same ones without a compiler.
 
-Observations of all paths lie one after another: those of path p are ``first[p] ..``, taken at ``time[begin[p]:end[p]]``, so that paths may share a grid.
+Observations of all paths lie one after another: those of path p begin at ``first[p]`` and are taken at ``time[begin[p]:end[p]]``, so that paths may
+share a grid.
 """
 
 from __future__ import annotations
