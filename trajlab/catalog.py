@@ -71,6 +71,9 @@ FRONT_DOOR = {
     "gene_trends": "trajlab.models.gene_trends:gene_trends",
     "lineage_drivers": "trajlab.models.drivers:lineage_drivers",
     "driver_jacobian": "trajlab.models.drivers:driver_jacobian",
+    # jump processes from one look at the data
+    "ZeroShot": "trajlab.models.jumps.zero_shot:ZeroShot",
+    "ZeroShotConfig": "trajlab.models.jumps.zero_shot_config:ZeroShotConfig",
     # from noise to data
     "sample": "trajlab.samplers.sample:sample",
     "Denoiser": "trajlab.paths.denoiser:Denoiser",

@@ -29,6 +29,8 @@ Attributes:
 """
 BUDGET = 20.0  #: minutes, where neither minutes nor steps are given
 SHOWN = 100  #: windows of a first forecast
+#: what is fitted on something else than trajectories in a file, and what reads the rest of its command
+OTHERS = {"jumps": "trajlab.cli.fit_jumps:run"}
 #: methods of other nouns, and the command that fits them
 ELSEWHERE = {"sbirr": "it bridges snapshots of populations; use `trajlab bridge FILE`, which fits and judges it"}
 
@@ -47,7 +49,10 @@ def options(name: str, preset: str) -> type:
 
 def run(arguments: Sequence[str]) -> None:
     """Fit and save."""
-    name, rest = subject(arguments, "method", list(models.TABLE), "fit")
+    name, rest = subject(arguments, "method", [*models.TABLE, *OTHERS], "fit")
+    if name in OTHERS:
+        load(OTHERS[name])(rest)
+        return
     if name in ELSEWHERE:
         raise ValueError(f"{name} is not fitted on trajectories: {ELSEWHERE[name]}")
     given: Any = parse(options(name, peek(rest, "--preset", "")), rest, f"fit {name}")

@@ -11,4 +11,5 @@ TABLE: dict[str, str] = {
     "causal_transformer": "trajlab.nets.causal_transformer:CausalTransformer",
     "state_space": "trajlab.nets.state_space:StateSpace",
     "window_perceptron": "trajlab.nets.window_perceptron:WindowPerceptron",
+    "count_network": "trajlab.nets.count_network:CountNetwork",
 }

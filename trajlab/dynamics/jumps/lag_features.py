@@ -205,8 +205,8 @@ def looks(paths: JumpPaths) -> tuple[Int[np.ndarray, "look"], Float[np.ndarray, 
     if strange.any():
         at = int(np.argmax(strange))
         names = {JumpPaths.EXACT: "exact", JumpPaths.CENSORED: "censored", JumpPaths.ENTRY: "entry", JumpPaths.SIGNAL: "signal"}
-        raise ValueError(f"observation {at} is of kind {names.get(int(kind[at]), int(kind[at]))!r}; the network reads looks at states (panel) and missing "
-                         "looks alone; use a method that has the exact likelihood, such as 'map'")
+        raise ValueError(f"observation {at} is of kind {names.get(int(kind[at]), int(kind[at]))!r}; the network reads looks at states (panel) and "
+                         "missing looks alone; use a method that has the exact likelihood, such as 'map'")
     seen = label >= 0
     first = np.searchsorted(path[seen], np.arange(paths.n_paths + 1))
     return np.ascontiguousarray(label[seen]), np.ascontiguousarray(time[seen]), first
