@@ -1,0 +1,219 @@
+"""Inference of Markov jump processes: the network's answer, exact likelihood, and the mode of the posterior."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+import trajlab
+from trajlab.models.jumps.em import EM, Fitted, HiddenData, Rates
+from trajlab.models.jumps.fit import JumpFit
+from trajlab.models.jumps.markov_jump_config import MarkovJumpConfig
+from trajlab.models.jumps.noise import chosen_emission, flips_help
+from trajlab.models.jumps.optimise import optimise
+from trajlab.models.jumps.prepare import Prepared, labelled, prepare
+from trajlab.models.jumps.problem import Problem, rate_bounds
+from trajlab.models.jumps.rate_model import rate_model
+from trajlab.models.jumps.rate_prior import RatePrior, crude, rate_prior
+from trajlab.types import JumpPaths
+
+__all__ = ["MarkovJump", "MarkovJumpConfig"]
+
+LEAST_CENTRE = 1e-3  #: of the prior's centre, in observed label changes a unit of time and link
+STARTS = 1.0  #: pseudo-starts, shared by all states
+
+
+class MarkovJump:
+    """Rates of a Markov jump process from paths that were looked at now and then, with labels that may be wrong.
+
+    ``MarkovJump().infer(paths)``: the network (`ZeroShot`, after foundation inference of Berghaus et al. 2024, arXiv 2406.06419) answers first; from
+    there the mode of the exact posterior is found, by EM or L-BFGS with the closed-form gradient (Kalbfleisch and Lawless 1985; Bladt and Sorensen
+    2005), through forward-backward sums where states are hidden (Liu et al. 2015).
+
+    Args:
+        config: see `MarkovJumpConfig`; or its settings one by one, ``MarkovJump(method="map", noise="flip")``.
+    """
+
+    def __init__(self, config: MarkovJumpConfig | None = None, **settings: Any) -> None:
+        if config is not None and not isinstance(config, MarkovJumpConfig):
+            raise TypeError(f"MarkovJump got a {type(config).__name__}; a MarkovJumpConfig was wanted, or its settings by name")
+        self.config = replace(config, **settings) if config is not None else MarkovJumpConfig(**settings)
+
+    def infer(self, paths: JumpPaths) -> JumpFit:
+        """Infer the generator.
+
+        Raises:
+            TypeError: not `JumpPaths`.
+            ValueError: nothing can be learned (no path with two looks), the settings name states or covariates that are not there, or something was
+                seen that the allowed links cannot make.
+        """
+        return _Inference(prepare(paths, self.config), self.config).run()
+
+
+class _Inference:
+    """One inference, step by step."""
+
+    def __init__(self, data: Prepared, config: MarkovJumpConfig) -> None:
+        self.data, self.config = data, config
+        self.warnings = list(data.warnings)
+        self.network: Any = None
+
+    def run(self) -> JumpFit:
+        if self._asks_network():
+            self.network = self._ask_network()
+        if self.config.method == "zero-shot":
+            return self._zero_shot()
+        emission = chosen_emission(self.data, self.config, self.network)
+        if emission is None and self.config.noise == "auto":
+            plain = self._seen()
+            emission = flips_help(plain.generator, self.data, self.config)
+            if emission is None:
+                return plain
+        return self._seen() if emission is None else self._hidden(emission)
+
+    def _asks_network(self) -> bool:
+        c, d = self.config, self.data
+        wanted = c.method in ("auto", "zero-shot") or c.start == "network"
+        refused = _no_network(d, c)
+        if wanted and refused and (c.method == "zero-shot" or c.start == "network"):
+            raise ValueError(f"the network cannot answer here: {refused}; take method='map'")
+        return wanted and not refused and c.start != "crude"
+
+    def _ask_network(self) -> Any:
+        """The network sees the states that were seen alone, so that one more that was not changes nothing."""
+        from trajlab.models.jumps.zero_shot import ZeroShot
+
+        looks, seen = labelled(self.data.paths), np.flatnonzero(self.data.seen)
+        import torch
+
+        number = torch.full((self.data.paths.n_states,), -1)
+        number[torch.from_numpy(seen)] = torch.arange(len(seen))
+        names = tuple(looks.names[s] for s in seen) if looks.names else ()
+        return ZeroShot.load().infer(looks.replace(label=number[looks.label], n_states=len(seen), names=names))
+
+    def _answered(self) -> np.ndarray:
+        """The network's rates among all states."""
+        out = np.zeros(self.data.links.shape)
+        seen = np.flatnonzero(self.data.seen)
+        out[np.ix_(seen, seen)] = self.network.generator
+        return np.where(self.data.links, out, 0.0)
+
+    def _prior(self, counts: list) -> RatePrior:
+        if self.config.method == "mle":
+            return RatePrior(0.0, np.ones(self.data.links.shape))
+        prior = rate_prior(counts, self.data.links, self.config.strength)
+        if self.network is None or self.config.method != "auto":
+            return prior
+        return replace(prior, centre=np.maximum(self._answered(), LEAST_CENTRE * prior.centre))
+
+    def _start(self, counts: list) -> Float[np.ndarray, "state state"]:
+        return crude(counts, self.data.links) if self.network is None else self._answered()
+
+    def _uses_em(self) -> bool:
+        return self.config.optimiser == "em"
+
+    def _em(self, prior: RatePrior, bounds: tuple[float, float]) -> EM:
+        c = self.config
+        return EM(Rates(self.data.links, c.equal, c.fixed), prior, bounds, c.iterations, c.tolerance)
+
+    def _seen(self) -> JumpFit:
+        """States are what the labels say."""
+        counts = self.data.counts
+        prior, bounds = self._prior(counts), rate_bounds(counts, self.data.links)
+        problem = Problem(counts, rate_model(self.data, self.config), prior if prior.strength else None, bounds)
+        start = self._start(counts)
+        if self._uses_em():
+            found = self._em(prior, bounds).fit(counts[0], start)
+            return self._answer(problem, problem.start_from(found.q), prior, found, None, self._starts())
+        best = optimise(problem, problem.start_from(start), self.config.iterations, self.config.tolerance)
+        return self._answer(problem, best.x, prior, best, None, self._starts())
+
+    def _starts(self) -> np.ndarray:
+        """The distribution of first states, from the first labels of all paths."""
+        looks = labelled(self.data.paths)
+        n, path = looks.n_states, np.asarray(looks.path.cpu())
+        first = np.flatnonzero(np.diff(path, prepend=-1))
+        counts = np.bincount(np.asarray(looks.label.cpu())[first], minlength=n) + STARTS / n * self.data.seen
+        return counts / counts.sum()
+
+    def _hidden(self, emission: Any) -> JumpFit:
+        """States are guessed from labels or a signal."""
+        from trajlab.dynamics.jumps.smoothing import Intervals
+        from trajlab.models.jumps.hidden import HiddenStates
+        from trajlab.models.jumps.noise import guide
+
+        counts = guide(self.data, emission)
+        prior, bounds = self._prior(counts), rate_bounds(counts, self.data.links)
+        intervals = Intervals.from_paths(self.data.paths, self.config.covariates, self.config.most_lags)
+        initial = np.where(self.data.seen, 1.0, 0.0) / self.data.seen.sum()
+        start = self._start(counts)
+        if self._uses_em():
+            found = self._em(prior, bounds).fit(HiddenData(intervals, self.data.paths, emission, initial), start)
+            hidden = HiddenStates(intervals, self.data.paths, found.emission, found.initial)
+            problem = Problem(hidden, rate_model(self.data, self.config), prior if prior.strength else None, bounds)
+            return self._answer(problem, problem.start_from(found.q), prior, found, found.emission, found.initial)
+        hidden = HiddenStates(intervals, self.data.paths, emission, initial)
+        problem = Problem(hidden, rate_model(self.data, self.config), prior if prior.strength else None, bounds)
+        best = optimise(problem, problem.start_from(start), self.config.iterations, self.config.tolerance)
+        extra = best.x[problem.n_rates:]
+        return self._answer(problem, best.x, prior, best, hidden.emission_at(extra), hidden.initial_at(extra))
+
+    def _answer(self, problem: Problem, x: np.ndarray, prior: RatePrior, found: Any, noise: Any, initial: np.ndarray) -> JumpFit:
+        q = problem.generator(x)
+        loglik = found.loglik if isinstance(found, Fitted) else problem.log_likelihood(x)
+        if not found.converged:
+            self.warnings.append(f"not converged after {found.iterations} iterations; raise iterations, or look at what the data do not determine")
+        self.warnings += _limits(self.data, q, problem.rate_bounds)
+        return self._fit(generator=q, initial=initial, noise=noise, prior=prior, loglik=loglik, value=found.value, converged=found.converged,
+                         iterations=found.iterations, problem=problem, x=x)
+
+    def _zero_shot(self) -> JumpFit:
+        from trajlab.dynamics.jumps.emissions import Flip
+        from trajlab.dynamics.jumps.generator import from_rates
+
+        initial = np.zeros(len(self.data.seen))
+        initial[self.data.seen] = self.network.initial
+        return self._fit(generator=from_rates(self._answered()), initial=initial, noise=Flip(self.network.eps), prior=None, loglik=float("nan"),
+                         value=float("nan"), converged=True, iterations=0)
+
+    def _fit(self, **found: Any) -> JumpFit:
+        from trajlab.data.fields import checksum
+
+        paths = self.data.paths
+        names = tuple(paths.names) or tuple(str(k) for k in range(paths.n_states))
+        told = {"method": "markov_jump", "version": trajlab.__version__, "config": self.config.as_dict(), "data": checksum(paths),
+                "paths": paths.n_paths, "observations": len(paths.label), **({"source": dict(paths.source)} if paths.source else {})}
+        return JumpFit(names=names, time_unit=paths.units.time, seen=self.data.seen, links=self.data.links, warnings=tuple(self.warnings),
+                       config=self.config, paths=paths, zero_shot=self.network, provenance=told, **found)
+
+
+def _no_network(data: Prepared, config: MarkovJumpConfig) -> str:
+    """Why the network cannot be asked, or an empty string."""
+    if data.signal:
+        return "it reads labels, and these paths are seen through a signal"
+    kinds = set(np.asarray(data.paths.observed.cpu()).tolist())
+    if kinds & {JumpPaths.EXACT, JumpPaths.ENTRY}:
+        return "it reads looks, and some of these jumps were seen as they happened"
+    if config.covariates or config.parametric is not None:
+        return "it knows nothing of covariates and parametric rates"
+    if not data.counts:
+        return "there are no two looks that name a state"
+    return ""
+
+
+def _limits(data: Prepared, q: np.ndarray, bounds: tuple[float, float]) -> list[str]:
+    """What the sampling interval and the bounds do to the answer."""
+    said = []
+    rates = q[data.links]
+    high = np.argwhere((q >= bounds[1] * (1 - 1e-6)) & data.links)
+    if len(high):
+        links = ", ".join(f"{data.name(i)}->{data.name(j)}" for i, j in high[:5])
+        said.append(f"the data drive {links} beyond what looks this far apart can tell; stopped at {bounds[1]:.3g}, where the rate means 'fast'")
+    shortest = min((c.lag[0] for c in data.counts if len(c.lag)), default=None)
+    if shortest is not None and len(rates) and -np.diag(q).min() * shortest > 3:
+        said.append(f"the fastest state is left after {1 / -np.diag(q).min():.3g}, but looks are {shortest:.3g} apart or more: "
+                    "fast rates are hardly identifiable, since looks forget each other in between; look more often")
+    return said
