@@ -17,7 +17,7 @@ ACCELERATION = 1.0 / AMU_A2_FS2  #: Angstrom/fs^2 for one (eV/Angstrom)/amu
 
 _LENGTH = {"angstrom": 1e-10, "nm": 1e-9, "bohr": 5.29177210903e-11, "um": 1e-6, "mm": 1e-3, "cm": 1e-2, "m": 1.0, "km": 1e3}
 _TIME = {"fs": 1e-15, "ps": 1e-12, "ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "day": 86400.0,
-         "year": 31557600.0, "ase": ASE_TIME * 1e-15, "au": 2.4188843265857e-17}
+         "week": 604800.0, "month": 2629800.0, "year": 31557600.0, "ase": ASE_TIME * 1e-15, "au": 2.4188843265857e-17}
 _MASS = {"amu": 1.66053906660e-27, "g": 1e-3, "kg": 1.0, "me": 9.1093837015e-31}
 _ENERGY = {"eV": 1.602176634e-19, "kcal/mol": 6.9476954570e-21, "kJ/mol": 1.66053906717e-21, "hartree": 4.3597447222071e-18, "J": 1.0}
 _TABLES = {"length": _LENGTH, "time": _TIME, "mass": _MASS, "energy": _ENERGY}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ READERS: dict[str, tuple[str, str | None]] = {
     "zarr store": ("trajlab.data.store:load", None),
     "npz arrays": ("trajlab.data.adapters.arrays:read_npz", None),
     "table of tracks": ("trajlab.data.adapters.tables:read_table", "trajlab.data.adapters.tables:from_table"),
+    "table of visits": ("trajlab.data.adapters.jump_tables:read_jumps", "trajlab.data.adapters.jump_tables:jumps_from_table"),
     "LAMMPS dump": ("trajlab.data.adapters.lammps:read_lammps", None),
     "MDAnalysis trajectory": ("trajlab.data.adapters.mdanalysis:read_mdanalysis", "trajlab.data.adapters.mdanalysis:from_mdanalysis"),
     "AnnData": ("trajlab.data.adapters.anndata:read_anndata", "trajlab.data.adapters.anndata:from_anndata"),
@@ -33,6 +35,7 @@ def read(path: str | Path, **options: Any) -> Any:
     - ``.txt`` of the ETH/UCY recordings (frame, pedestrian, x, y): see `trajlab.data.adapters.eth_ucy.read_eth_ucy`
     - ``.npz`` of the MD17 family: ``spacing=``; see `trajlab.data.adapters.arrays.read_npz`
     - ``.csv``, ``.tsv``, ``.parquet``, ``.feather`` tables of tracks: ``time=``, ``node=``, ``position=``, ...; see `from_table`
+    - ``.csv`` and ``.tsv`` tables with a column ``state`` and no ``x``, into `JumpPaths`: ``death=``, ``censor=``, ...; see `jumps_from_table`
     - LAMMPS text dumps: ``units=``, ``elements=``, ``timestep=``; see `read_lammps`
     - ``.xtc``, ``.trr``, ``.dcd``, ``.nc``: ``topology=``, ``select=``; see `read_mdanalysis` (extra ``md``)
     - ``.h5ad`` of cells at several times, into `Snapshots`: ``time_key=``, ``use_rep=``, ...; see `from_anndata` (extra ``cells``)
@@ -78,7 +81,7 @@ def kind_of_file(path: str | Path) -> str:
     if head.lstrip().startswith(b"ITEM: TIMESTEP"):
         return "LAMMPS dump"
     if path.suffix in (".csv", ".tsv", ".parquet", ".feather"):
-        return "table of tracks"
+        return "table of visits" if path.suffix in (".csv", ".tsv") and _visits(head) else "table of tracks"
     if path.suffix in (".xtc", ".trr", ".dcd", ".nc", ".ncdf"):
         return "MDAnalysis trajectory"
     if path.suffix == ".h5ad":
@@ -86,6 +89,12 @@ def kind_of_file(path: str | Path) -> str:
     if path.suffix == ".txt" and _numbers(head) in (4, 8):
         return "ETH/UCY text"
     return "npz arrays" if path.suffix == ".npz" else "ASE file"
+
+
+def _visits(head: bytes) -> bool:
+    """Whether the columns are those of states seen at visits: a state and no position."""
+    names = {c.strip().strip('"').lower() for c in re.split(r"[,\t]", head.partition(b"\n")[0].decode(errors="replace"))}
+    return "state" in names and "x" not in names
 
 
 def _numbers(head: bytes) -> int:
