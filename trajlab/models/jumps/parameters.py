@@ -12,6 +12,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy.sparse import csr_array
+from scipy.sparse.linalg import lsmr
 
 from trajlab.dynamics.jumps.generator import from_rates
 
@@ -48,8 +50,8 @@ class Parametrisation(Protocol):
         """A natural step of each parameter, ``[parameter]``."""
         ...
 
-    def prior_weight(self) -> np.ndarray:
-        """How often the prior of a rate counts, ``[state state]``: once a rate that can vary by itself."""
+    def free_links(self) -> np.ndarray:
+        """The links whose rates can vary, so that a prior says something of them, ``[state state]``."""
         ...
 
 
@@ -62,11 +64,11 @@ class LogRates:
         names: of the parameters, for people.
         links: the links, ``[link 2]``.
         offset: ``[link]``.
-        base: B, ``[link base]``.
-        effect: E, ``[link effect]``.
+        base: B, sparse, ``[link base]``.
+        effect: E, sparse, ``[link effect]``.
         of: which covariate an effect belongs to, ``[effect]``.
         covariates: names of the covariates.
-        weight: how often the prior of a link counts, ``[link]``.
+        free: whether the rate of a link can vary, ``[link]``.
         kind: what each base parameter is, ``"rate"`` (a log-rate) or ``"ratio"`` (the logarithm of a number without unit), ``[base]``.
     """
 
@@ -74,11 +76,11 @@ class LogRates:
     names: tuple[str, ...]
     links: Int[np.ndarray, "link 2"]
     offset: Float[np.ndarray, "link"]
-    base: Float[np.ndarray, "link base"]
-    effect: Float[np.ndarray, "link effect"]
+    base: csr_array
+    effect: csr_array
     of: Int[np.ndarray, "effect"]
     covariates: tuple[str, ...] = ()
-    weight: Float[np.ndarray, "link"] = field(default_factory=lambda: np.zeros(0))
+    free: Bool[np.ndarray, "link"] = field(default_factory=lambda: np.zeros(0, dtype=bool))
     kind: tuple[str, ...] = ()
 
     @property
@@ -89,7 +91,7 @@ class LogRates:
         """Logarithms of the rates of all links."""
         n = self.base.shape[1]
         here = self.offset + self.base @ x[:n]
-        return here + (z[:, self.of] * x[n:]) @ self.effect.T
+        return here + (self.effect @ (z[:, self.of] * x[n:]).T).T
 
     def generators(self, x: Float[np.ndarray, "parameter"], z: Float[np.ndarray, "group covariate"]) -> Float[np.ndarray, "group state state"]:
         rates = np.zeros((len(z), self.n_states, self.n_states))
@@ -99,14 +101,14 @@ class LogRates:
     def pull_back(self, x: Float[np.ndarray, "parameter"], z: Float[np.ndarray, "group covariate"],
                   by_rate: Float[np.ndarray, "group state state"]) -> Float[np.ndarray, "parameter"]:
         by_log = by_rate[:, *self._at] * np.exp(self.log_rates(x, z))
-        return np.concatenate([by_log.sum(0) @ self.base, ((by_log @ self.effect) * z[:, self.of]).sum(0)])
+        return np.concatenate([self.base.T @ by_log.sum(0), ((self.effect.T @ by_log.T).T * z[:, self.of]).sum(0)])
 
     def start_from(self, q: Float[np.ndarray, "state state"]) -> Float[np.ndarray, "parameter"]:
         """Least squares of log-rates, effects of covariates zero; rates of zero count as a millionth of the mean rate."""
         rates = q[self._at]
         floor = 1e-6 * max(rates.mean() if len(rates) else 0.0, 1e-300)
         wanted = np.log(np.maximum(rates, floor)) - self.offset
-        found = np.linalg.lstsq(self.base, wanted, rcond=None)[0]
+        found = lsmr(self.base, wanted, atol=1e-13, btol=1e-13)[0] if self.base.shape[1] else np.zeros(0)
         return np.concatenate([found, np.zeros(self.effect.shape[1])])
 
     def box(self, low: float, high: float, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -119,9 +121,9 @@ class LogRates:
     def scale(self, spread: np.ndarray) -> np.ndarray:
         return np.concatenate([np.ones(self.base.shape[1]), 1.0 / spread[self.of]])
 
-    def prior_weight(self) -> Float[np.ndarray, "state state"]:
-        out = np.zeros((self.n_states, self.n_states))
-        out[self._at] = self.weight
+    def free_links(self) -> Bool[np.ndarray, "state state"]:
+        out = np.zeros((self.n_states, self.n_states), dtype=bool)
+        out[self._at] = self.free
         return out
 
 
@@ -215,31 +217,31 @@ def _assemble(allowed: np.ndarray, groups: list, fixed: dict, effects: dict, sta
     row = {(int(i), int(j)): r for r, (i, j) in enumerate(links)}
     if not groups and not effects:
         raise ValueError("all rates are fixed, so there is nothing to fit; leave at least one free")
-    offset, weight = np.zeros(len(links)), np.zeros(len(links))
+    offset, varies = np.zeros(len(links)), np.zeros(len(links), dtype=bool)
     for link, rate in fixed.items():
         offset[row[link]] = np.log(rate)
-    base = np.zeros((len(links), len(groups)))
-    for b, group in enumerate(groups):
-        base[[row[k] for k in group], b] = 1.0
-        weight[[row[k] for k in group]] = 1.0 / len(group)
-    free = [k for g in groups for k in g]
-    columns, of, names = [], [], ["=".join(link_name(k, states) for k in g) for g in groups]
-    for c, (covariate, how) in enumerate(effects.items()):
-        for group, label in _effect_groups(covariate, how, groups, free, allowed, states):
-            column = np.zeros(len(links))
-            column[[row[k] for k in group]] = 1.0
-            columns.append(column)
-            of.append(c)
-            names.append(label)
-    effect = np.stack(columns, 1) if columns else np.zeros((len(links), 0))
-    return LogRates(len(states), tuple(names), links, offset, base, effect, np.array(of, dtype=np.int64), tuple(effects), weight, ("rate",) * len(groups))
+    for group in groups:
+        varies[[row[k] for k in group]] = True
+    chosen = [(c, group, label) for c, (name, how) in enumerate(effects.items())
+              for group, label in _effect_groups(name, how, groups, allowed, states)]
+    names = ["=".join(link_name(k, states) for k in g) for g in groups] + [label for _, _, label in chosen]
+    of = np.array([c for c, _, _ in chosen], dtype=np.int64)
+    return LogRates(len(states), tuple(names), links, offset, _columns(groups, row), _columns([g for _, g, _ in chosen], row), of, tuple(effects), varies,
+                    ("rate",) * len(groups))
 
 
-def _effect_groups(covariate: str, how: Any, groups: list, free: list, allowed: np.ndarray, states: Sequence[str]) -> list:
+def _columns(groups: list, row: dict) -> csr_array:
+    """A sparse matrix with a column for each group of links, one at its links, ``[link group]``."""
+    rows = [row[k] for g in groups for k in g]
+    columns = np.repeat(np.arange(len(groups)), [len(g) for g in groups])
+    return csr_array((np.ones(len(rows)), (rows, columns)), shape=(len(row), len(groups)))
+
+
+def _effect_groups(covariate: str, how: Any, groups: list, allowed: np.ndarray, states: Sequence[str]) -> list:
     """Links that share an effect of one covariate, with the name of each effect."""
     if isinstance(how, str):
         if how != "shared":
             raise ValueError(f"the effects of {covariate} are {how!r}; None (one each), 'shared' or groups of links were wanted")
-        return [(free, f"beta_{covariate}")]
+        return [([k for g in groups for k in g], f"beta_{covariate}")]
     chosen = groups if how is None else _groups(how, allowed, {}, states, f"the effect of {covariate}", alone=False)
     return [(g, f"beta_{covariate}({','.join(link_name(k, states) for k in g)})") for g in chosen]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from trajlab.models.jumps.parameters import LogRates, allowed_links, link_name, state_names
 
@@ -35,22 +36,25 @@ def reversible_rates(n_states: int, mask: Any = None, stationary: Any = None, na
     _connected(allowed, states)
     pairs = np.argwhere(np.triu(allowed))
     links = np.concatenate([pairs, pairs[:, ::-1]])
-    base = np.tile(np.eye(len(pairs)), (2, 1))
+    at, pair = np.arange(len(links)), np.tile(np.arange(len(pairs)), 2)
+    entries = [(np.ones(len(links)), at, pair)]
     offset = np.zeros(len(links))
     labels = [link_name(p, states, "<->") for p in pairs]
     if stationary is None:
-        tilt = np.zeros((len(links), n_states))
-        tilt[np.arange(len(links)), links[:, 1]] += 0.5
-        tilt[np.arange(len(links)), links[:, 0]] -= 0.5
-        base = np.concatenate([base, tilt[:, 1:]], 1)
+        for end, half in ((links[:, 1], 0.5), (links[:, 0], -0.5)):
+            free = end > 0
+            entries.append((np.full(free.sum(), half), at[free], len(pairs) + end[free] - 1))
         labels += [f"log pi_{s}" for s in states[1:]]
     else:
         pi = np.asarray(stationary, dtype=np.float64)
         if pi.shape != (n_states,) or not (pi > 0).all() or not np.isfinite(pi).all():
             raise ValueError(f"the stationary distribution is {pi.tolist()}; {n_states} positive numbers were wanted")
         offset = (np.log(pi[links[:, 1]]) - np.log(pi[links[:, 0]])) / 2
-    kind = ("rate",) * len(pairs) + ("ratio",) * (base.shape[1] - len(pairs))
-    return LogRates(n_states, tuple(labels), links, offset, base, np.zeros((len(links), 0)), np.zeros(0, dtype=np.int64), (), np.ones(len(links)), kind)
+    value, row, column = (np.concatenate(v) for v in zip(*entries, strict=True))
+    base = csr_array((value, (row, column)), shape=(len(links), len(labels)))
+    kind = ("rate",) * len(pairs) + ("ratio",) * (len(labels) - len(pairs))
+    return LogRates(n_states, tuple(labels), links, offset, base, csr_array((len(links), 0)), np.zeros(0, dtype=np.int64), (),
+                    np.ones(len(links), dtype=bool), kind)
 
 
 def _connected(allowed: np.ndarray, states: Sequence[str]) -> None:
