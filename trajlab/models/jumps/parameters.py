@@ -226,8 +226,8 @@ def _assemble(allowed: np.ndarray, groups: list, fixed: dict, effects: dict, sta
               for group, label in _effect_groups(name, how, groups, allowed, states)]
     names = ["=".join(link_name(k, states) for k in g) for g in groups] + [label for _, _, label in chosen]
     of = np.array([c for c, _, _ in chosen], dtype=np.int64)
-    return LogRates(len(states), tuple(names), links, offset, _columns(groups, row), _columns([g for _, g, _ in chosen], row), of, tuple(effects), varies,
-                    ("rate",) * len(groups))
+    return LogRates(len(states), tuple(names), links, offset, _columns(groups, row), _columns([g for _, g, _ in chosen], row), of, tuple(effects),
+                    varies, ("rate",) * len(groups))
 
 
 def _columns(groups: list, row: dict) -> csr_array:
