@@ -54,7 +54,7 @@ def simulate(
         ValueError: no generator, no distribution, times that go back, an unknown method, more jumps than can be walked through, or wrong labels where
             jumps are kept.
     """
-    q, grid = checked(q), grid_of(times, _count(n_paths))
+    q, grid = checked(np.asarray(q, dtype=np.float64)), grid_of(times, _count(n_paths))
     for what, name, known in (("method", method, METHODS), ("way to keep paths", keep, KEEP)):
         if name not in known:
             raise ValueError(unknown(what, name, known))
@@ -64,10 +64,10 @@ def simulate(
         _refuse_noise(noise, keep)
         if method == "grid":
             raise ValueError(f"keep={keep!r} needs the times of jumps, which method='grid' does not draw; use 'gillespie'")
-        return (_kept_jumps if keep == "jumps" else _kept_entries)(run).replace(source=source)
+        return (_kept_jumps if keep == "jumps" else _kept_entries)(run, source)
     method = run.cheaper() if method == "auto" else method
     label = run.chain() if method == "grid" else run.walk()
-    return seen(label, grid, len(q), noise, kernels.streams(seed, SEEN, 1)[0]).replace(source=source | {"method": method})
+    return seen(label, grid, len(q), noise, kernels.streams(seed, SEEN, 1)[0], source | {"method": method})
 
 
 @dataclass(frozen=True)
@@ -106,13 +106,12 @@ class _Run:
 
     def cheaper(self) -> str:
         """The cheaper method, by rough costs in ns of a draw, a look and a transition matrix."""
-        n, looks, count = len(self.q), len(self.grid.time), len(self.start)
-        draws = self.jumps()
-        if draws * 2 < self.grid.looks.mean():
+        n, looks, draws = len(self.q), int(self.grid.looks.sum()), self.jumps() * len(self.start)
+        if 2 * draws < looks:
             return "gillespie"
         lags = len(self.grid.lags()[0])
         tables = lags * (2000 + 30 * n**3) if lags * n * n < 1e7 else np.inf
-        return "grid" if tables + 15 * count * max(self.grid.looks.mean(), looks / count) < count * 35 * draws else "gillespie"
+        return "grid" if tables + 15 * looks < 35 * draws else "gillespie"
 
     def walk(self) -> np.ndarray:
         """States at all looks by jumps, ``[obs]``."""
@@ -151,17 +150,17 @@ class _Run:
             list(pool.map(lambda k: kernel(*given, edges[k], edges[k + 1]), range(threads)))
 
 
-def _kept_jumps(run: _Run) -> JumpPaths:
+def _kept_jumps(run: _Run, source: dict[str, Any]) -> JumpPaths:
     """A look at the start, exact jumps, and the state held at the end, seen without a break."""
     path, state, time = run.all_jumps()
     every = np.arange(len(run.start))
     last = run.start.copy()
     last[path] = state  # of several jumps of a path the last is kept
     kinds = [np.full(len(every), JumpPaths.PANEL), np.full(len(path) + len(every), JumpPaths.EXACT)]
-    return _sorted(run, [every, path, every], [run.start, state, last], [run.origin, time, run.horizon], np.concatenate(kinds))
+    return _sorted(run, [every, path, every], [run.start, state, last], [run.origin, time, run.horizon], np.concatenate(kinds), source)
 
 
-def _kept_entries(run: _Run) -> JumpPaths:
+def _kept_entries(run: _Run, source: dict[str, Any]) -> JumpPaths:
     """Looks until an absorbing state is entered, and that entry with its time."""
     g = run.grid
     label = run.walk()
@@ -172,16 +171,17 @@ def _kept_entries(run: _Run) -> JumpPaths:
     stop[path] = time
     alive = g.clock < stop[g.path]
     kinds = [np.full(int(alive.sum()), JumpPaths.PANEL), np.full(len(path), JumpPaths.ENTRY)]
-    return _sorted(run, [g.path[alive], path], [label[alive], state], [g.clock[alive], time], np.concatenate(kinds))
+    return _sorted(run, [g.path[alive], path], [label[alive], state], [g.clock[alive], time], np.concatenate(kinds), source)
 
 
-def _sorted(run: _Run, paths: list[np.ndarray], labels: list[np.ndarray], times: list[np.ndarray], kind: np.ndarray) -> JumpPaths:
+def _sorted(run: _Run, paths: list[np.ndarray], labels: list[np.ndarray], times: list[np.ndarray], kind: np.ndarray, source: dict[str, Any]
+            ) -> JumpPaths:
     """One noun of several sorts of observations; those of a path that come at one time keep their order."""
     path, label, time = np.concatenate(paths), np.concatenate(labels), np.concatenate(times)
     order = np.lexsort((time, path))
     tensors = (torch.from_numpy(np.ascontiguousarray(value[order])) for value in (label, time, path, kind))
     label, time, path, kind = tensors
-    return JumpPaths(label, time, path, len(run.q), kind)
+    return JumpPaths(label, time, path, len(run.q), kind, source=source)
 
 
 def _count(n_paths: int) -> int:
