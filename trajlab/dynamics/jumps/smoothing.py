@@ -160,11 +160,9 @@ def smooth(q: np.ndarray | Sequence[np.ndarray], intervals: Intervals, emission:
         ValueError: the sizes of the generators, the emission or the initial probabilities do not fit the intervals, or something is NaN.
     """
     n = intervals.n_states
-    generators = _generators(q, intervals)
-    looks, log_scale = _looks(emission, intervals)
-    initial = np.ascontiguousarray(np.atleast_2d(np.asarray(initial, dtype=np.float64)))
-    if initial.shape not in ((1, n), (intervals.n_paths, n)) or not (initial >= 0).all():
-        raise ValueError(f"initial has shape {initial.shape} and minimum {initial.min():g}; {n} weights of at least 0 were wanted, or a row a path")
+    generators = checked_generators(q, intervals)
+    looks, log_scale = checked_emission(emission, intervals)
+    initial = checked_initial(initial, intervals)
     table = intervals.table(generators)
     law = Law(table, np.ascontiguousarray(table.transpose(0, 2, 1)), generators, initial)
     posterior = np.empty((intervals.n_obs, n))
@@ -217,8 +215,17 @@ def _expected(intervals: Intervals, pairs: np.ndarray, known: np.ndarray) -> lis
     return found
 
 
-def _generators(q: np.ndarray | Sequence[np.ndarray], intervals: Intervals) -> np.ndarray:
-    """One generator a group, ``[group state state]``."""
+def checked_initial(initial: np.ndarray, intervals: Intervals) -> np.ndarray:
+    """Initial weights, ``[1 state]`` or ``[path state]``, or an error that says what is wrong with them."""
+    initial = np.ascontiguousarray(np.atleast_2d(np.asarray(initial, dtype=np.float64)))
+    n = intervals.n_states
+    if initial.shape not in ((1, n), (intervals.n_paths, n)) or not (initial >= 0).all():
+        raise ValueError(f"initial has shape {initial.shape} and minimum {initial.min():g}; {n} weights of at least 0 were wanted, or a row a path")
+    return initial
+
+
+def checked_generators(q: np.ndarray | Sequence[np.ndarray], intervals: Intervals) -> np.ndarray:
+    """One generator a group, ``[group state state]``, or an error that says what is wrong."""
     n, groups = intervals.n_states, intervals.n_groups
     q = np.asarray(q, dtype=np.float64)
     if q.ndim == 2:
@@ -230,7 +237,8 @@ def _generators(q: np.ndarray | Sequence[np.ndarray], intervals: Intervals) -> n
     return np.ascontiguousarray(q)
 
 
-def _looks(emission: Likelihood | np.ndarray, intervals: Intervals) -> tuple[Looks, float]:
+def checked_emission(emission: Likelihood | np.ndarray, intervals: Intervals) -> tuple[Looks, float]:
+    """Rows of likelihoods and the row of each observation, and the logarithm of what was taken out of them; or an error that says what is wrong."""
     if not isinstance(emission, Likelihood):
         emission = Likelihood(np.asarray(emission, dtype=np.float64), np.arange(intervals.n_obs))
     rows = np.ascontiguousarray(emission.rows, dtype=np.float64)
