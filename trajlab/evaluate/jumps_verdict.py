@@ -1,0 +1,89 @@
+"""What the prior suite shows: tables, sentences computed from them, and the bars that are missed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from trajlab.evaluate.jumps import AUTO, MAP, NETWORK
+from trajlab.evaluate.jumps_suite import Scores
+from trajlab.evaluate.results import Table
+
+__all__ = ["cell_table", "median_ratio", "misses", "softly", "verdict"]
+
+
+def median_ratio(first: Float[np.ndarray, "task"], second: Float[np.ndarray, "task"], seed: int = 0, level: float = 0.95,
+                 draws: int = 4000) -> tuple[float, float, float]:
+    """The ratio of two medians over the same tasks, and its percentile interval: tasks are drawn with replacement (Efron 1979), the same for both.
+
+    Raises:
+        ValueError: other lengths, or fewer than 10 tasks.
+    """
+    if len(first) != len(second) or len(first) < 10:
+        raise ValueError(f"{len(first)} and {len(second)} scores; at least 10 of the same tasks were wanted")
+    index = np.random.default_rng(seed).integers(len(first), size=(draws, len(first)))
+    ratios = np.median(first[index], 1) / np.median(second[index], 1)
+    low, high = np.quantile(ratios, [(1 - level) / 2, (1 + level) / 2])
+    return float(np.median(first) / np.median(second)), float(low), float(high)
+
+
+def cell_table(scores: Sequence[Scores], seed: int) -> Table:
+    """Median and mean path-KL, a row for each method and cell."""
+    rows = []
+    for s in scores:
+        rows += [[s.cell.name, name, s.median(name), s.mean(name), float(np.nanmedian(s.log_rate[name])), _level(s.level[name]),
+                  float(np.nanmean(s.seconds[name])), len(s.failures.get(name, ())), int((~np.isnan(kl)).sum())]
+                 for name, kl in s.kl.items() if not np.isnan(kl).all()]
+    note = ("Path-KL per jump: 0 is perfect; log-rate: median |log error| on true links; level: median estimated probability of a flip. MLE and "
+            "MAP-EM are told whether labels are flipped, the network and auto are not. deeptime: tasks with regular looks alone, labels as they are.")
+    heads = ["cell", "method", "median path-KL", "mean", "log-rate", "level", "CPU s a task", "failed", "tasks"]
+    return Table(f"Random processes of the published prior, {scores[0].cell.looks} looks a path, seed {seed}", heads, rows, note)
+
+
+def _level(values: np.ndarray) -> float | None:
+    return None if np.isnan(values).all() else float(np.nanmedian(values))
+
+
+def verdict(scores: Sequence[Scores]) -> list[str]:
+    """What the table says of the network, as sentences computed from it: where it wins, and where it does not."""
+    lines = [_sentence(s) for s in scores]
+    behind = [s.cell.name for s in scores if s.median(NETWORK) >= s.median(MAP)]
+    where = f": {'; '.join(behind)}" if behind else ""
+    return [*lines, f"the network alone does not beat MAP-EM's median in {len(behind)} of {len(scores)} cells{where}"]
+
+
+def _sentence(s: Scores) -> str:
+    """Network and default against MAP-EM in one cell."""
+    ratio, low, high = median_ratio(s.kl[NETWORK], s.kl[MAP])
+    word = "ahead of" if high < 1 else "behind" if low > 1 else "not to be told from"
+    auto, *ends = median_ratio(s.kl[AUTO], s.kl[MAP])
+    return (f"{s.cell.name}: the network alone is {word} MAP-EM ({ratio:.2f} of its median, 95 % [{low:.2f}, {high:.2f}]); auto at {auto:.2f} "
+            f"[{ends[0]:.2f}, {ends[1]:.2f}]; smallest median: {s.best}")
+
+
+def misses(scores: Sequence[Scores], bars: Mapping[str, float]) -> list[str]:
+    """Bars that are not reached.
+
+    Args:
+        scores: of the cells.
+        bars: ``over_map`` (auto's median over MAP-EM's, at most), ``mean_factor`` and ``mean_offset`` (auto's mean is at most factor x median +
+            offset), ``network_paths`` and ``network_noise`` (the cell where the network alone must have a smaller median than MAP-EM).
+    """
+    lost = []
+    for s in scores:
+        median, mean, exact = s.median(AUTO), s.mean(AUTO), s.median(MAP)
+        if not median <= bars["over_map"] * exact:
+            lost.append(f"{s.cell.name}: auto's median {median:.4g} is {median / exact:.2f} of MAP-EM's, where {bars['over_map']:g} was wanted")
+        if not mean <= bars["mean_factor"] * median + bars["mean_offset"]:
+            lost.append(f"{s.cell.name}: auto's mean {mean:.4g} is above {bars['mean_factor']:g} x its median + {bars['mean_offset']:g}")
+        if (s.cell.paths, s.cell.noise) == (bars["network_paths"], bars["network_noise"]) and not s.median(NETWORK) < exact:
+            lost.append(f"{s.cell.name}: the network's median {s.median(NETWORK):.4g} is not below MAP-EM's {exact:.4g}")
+    return lost
+
+
+def softly(scores: Sequence[Scores]) -> list[str]:
+    """Where the default's median is above what was expected of it; a draw of tasks moves medians by a fifth, so these are told and not failed."""
+    return [f"{s.cell.name}: auto's median {s.median(AUTO):.3g}, {s.cell.soft:g} was expected" for s in scores
+            if s.cell.soft is not None and not s.median(AUTO) <= s.cell.soft]
