@@ -59,6 +59,19 @@ FLOWS: dict[str, str] = {
     "duffing": "trajlab.sources.flows:duffing",
 }
 
+#: Markov jump processes with known rates: a function (parameters) -> `trajlab.sources.jump_processes.JumpProcess`.
+JUMP_PROCESSES: dict[str, str] = {
+    "flashing_ratchet": "trajlab.sources.jump_processes:flashing_ratchet",
+    "ion_channel": "trajlab.sources.jump_processes:ion_channel",
+    "alanine_dipeptide": "trajlab.sources.jump_processes:alanine_dipeptide",
+    "two_mode_switching": "trajlab.sources.jump_processes:two_mode_switching",
+    "protein_folding": "trajlab.sources.jump_processes:protein_folding",
+    "ring": "trajlab.sources.jump_processes:ring",
+    "birth_death": "trajlab.sources.jump_processes:birth_death",
+    "illness_death": "trajlab.sources.jump_processes:illness_death",
+    "random": "trajlab.sources.jump_processes:random",
+}
+
 #: Flows that are computed first: a function (config) -> velocity, vorticity and scalar over time.
 COMPUTED_FLOWS: dict[str, str] = {"plane_jet": "trajlab.sources.jet:plane_jet"}
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Bool, Float
 
+from trajlab.catalog import unknown
 from trajlab.dynamics.jumps.generator import from_rates
 from trajlab.sources.jump_prior_config import PriorConfig
 
@@ -32,7 +33,15 @@ def connected(links: Bool[np.ndarray, "state state"]) -> bool:
 
 
 def draw_generator(rng: np.random.Generator, n: int, family: str, config: PriorConfig) -> Float[np.ndarray, "state state"]:
-    """A random generator of the family, of n states in random order."""
+    """A random generator of the family, of n states in random order.
+
+    Raises:
+        ValueError: no such family, or fewer than two states.
+    """
+    if family not in LINKS:
+        raise ValueError(unknown("family", family, LINKS))
+    if n < 2:
+        raise ValueError(f"n = {n}; at least 2 states were wanted")
     links, factor = LINKS[family](rng, n, config)
     a, b = config.beta_shapes[rng.integers(len(config.beta_shapes))]
     rates = rng.beta(a, b, (n, n)) * 10.0 ** rng.uniform(*config.decades)

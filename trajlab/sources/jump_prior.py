@@ -77,7 +77,7 @@ class JumpPrior:
     def generator(self, rng: np.random.Generator, n: int | None = None, family: str | None = None) -> tuple[np.ndarray, str]:
         """A process alone: its generator, ``[state state]``, and its family."""
         c = self.config
-        n = n or int(c.states[_choice(rng, c.state_weights)])
+        n = int(c.states[_choice(rng, c.state_weights)]) if n is None else n
         family = family or FAMILIES[_choice(rng, [getattr(c, name) for name in FAMILIES])]
         return draw_generator(rng, n, family, c), family
 
@@ -114,13 +114,11 @@ class JumpPrior:
         for name in fixed:
             if name not in FIXED:
                 raise ValueError(unknown("part of a task that can be fixed", name, FIXED))
-        for name, least in (("K", 1), ("L", 2), ("n", 2)):
+        for name, least in (("K", 1), ("L", 2)):
             if fixed.get(name) is not None and fixed[name] < least:
                 raise ValueError(f"{name} = {fixed[name]}; at least {least} was wanted")
         if fixed.get("eps") is not None and not 0 <= fixed["eps"] <= 1:
             raise ValueError(f"eps = {fixed['eps']}; a probability was wanted")
-        if fixed.get("family") is not None and fixed["family"] not in FAMILIES:
-            raise ValueError(unknown("family", fixed["family"], FAMILIES))
 
     def _grid(self, rng: np.random.Generator, count: int, looks: int, irregular: bool | None) -> tuple[np.ndarray, bool]:
         c = self.config

@@ -18,7 +18,7 @@ from trajlab.dynamics.jumps import simulate_plain as plain
 from trajlab.dynamics.jumps.generator import checked, stationary
 from trajlab.dynamics.jumps.simulate_grid import Grid, grid_of
 from trajlab.dynamics.jumps.simulate_seen import SignalModel, seen
-from trajlab.types import JumpPaths
+from trajlab.types import JumpPaths, Units
 
 __all__ = ["SignalModel", "simulate"]
 
@@ -36,7 +36,7 @@ def simulate(
     """Paths of the Markov jump process with generator ``q``.
 
     Args:
-        q: generator, ``[state state]``; states without a way out are absorbing.
+        q: generator, ``[state state]``, or a process that has one (``q.q``), with its names and units; states without a way out are absorbing.
         n_paths: number of independent paths.
         times: of looks: ``(horizon, number)`` for regular ones from 0 on, ``[look]`` for all paths, ``[path look]`` (NaN: no look) or a list of one
             array a path. A path starts at its first time.
@@ -45,7 +45,7 @@ def simulate(
             given states, ``[state state]``; or a `SignalModel`. The same seed without noise gives the true states of the same paths.
         method: ``"gillespie"`` draws every jump (Gillespie 1977), ``"grid"`` draws each look from the transition matrix of its lag. Both are exact;
             ``"auto"`` takes the cheaper.
-        seed: of everything. Paths do not depend on the number of threads, nor path k on the number of paths.
+        seed: of everything. Paths do not depend on the number of threads nor, the method being the same, path k on the number of paths.
         keep: ``"looks"`` as panel observations; ``"jumps"`` as they happen: a look at the start, exact jumps, and the state still held at the end of
             the time of the path; ``"entries"``: looks, but entries into absorbing states at their exact time, after which there are no looks.
         workers: threads; by default as many as there are processors.
@@ -54,20 +54,21 @@ def simulate(
         ValueError: no generator, no distribution, times that go back, an unknown method, more jumps than can be walked through, or wrong labels where
             jumps are kept.
     """
-    q, grid = checked(np.asarray(q, dtype=np.float64)), grid_of(times, _count(n_paths))
+    about, source = _about(q)
+    source |= {"seed": seed, "keep": keep}
+    q, grid = checked(np.asarray(getattr(q, "q", q), dtype=np.float64)), grid_of(times, _count(n_paths))
     for what, name, known in (("method", method, METHODS), ("way to keep paths", keep, KEEP)):
         if name not in known:
             raise ValueError(unknown(what, name, known))
     run = _Run(q, grid, _start(q, initial, n_paths, seed), kernels.streams(seed, MOVE, n_paths), workers)
-    source = {"process": "Markov jump process", "seed": seed, "keep": keep}
     if keep != "looks":
         _refuse_noise(noise, keep)
         if method == "grid":
             raise ValueError(f"keep={keep!r} needs the times of jumps, which method='grid' does not draw; use 'gillespie'")
-        return (_kept_jumps if keep == "jumps" else _kept_entries)(run, source)
+        return (_kept_jumps if keep == "jumps" else _kept_entries)(run, about | {"source": source})
     method = run.cheaper() if method == "auto" else method
     label = run.chain() if method == "grid" else run.walk()
-    return seen(label, grid, len(q), noise, kernels.streams(seed, SEEN, 1)[0], source | {"method": method})
+    return seen(label, grid, len(q), noise, kernels.streams(seed, SEEN, 1)[0], about | {"source": source | {"method": method}})
 
 
 @dataclass(frozen=True)
@@ -150,17 +151,17 @@ class _Run:
             list(pool.map(lambda k: kernel(*given, edges[k], edges[k + 1]), range(threads)))
 
 
-def _kept_jumps(run: _Run, source: dict[str, Any]) -> JumpPaths:
+def _kept_jumps(run: _Run, about: dict[str, Any]) -> JumpPaths:
     """A look at the start, exact jumps, and the state held at the end, seen without a break."""
     path, state, time = run.all_jumps()
     every = np.arange(len(run.start))
     last = run.start.copy()
     last[path] = state  # of several jumps of a path the last is kept
     kinds = [np.full(len(every), JumpPaths.PANEL), np.full(len(path) + len(every), JumpPaths.EXACT)]
-    return _sorted(run, [every, path, every], [run.start, state, last], [run.origin, time, run.horizon], np.concatenate(kinds), source)
+    return _sorted(run, [every, path, every], [run.start, state, last], [run.origin, time, run.horizon], np.concatenate(kinds), about)
 
 
-def _kept_entries(run: _Run, source: dict[str, Any]) -> JumpPaths:
+def _kept_entries(run: _Run, about: dict[str, Any]) -> JumpPaths:
     """Looks until an absorbing state is entered, and that entry with its time."""
     g = run.grid
     label = run.walk()
@@ -171,17 +172,25 @@ def _kept_entries(run: _Run, source: dict[str, Any]) -> JumpPaths:
     stop[path] = time
     alive = g.clock < stop[g.path]
     kinds = [np.full(int(alive.sum()), JumpPaths.PANEL), np.full(len(path), JumpPaths.ENTRY)]
-    return _sorted(run, [g.path[alive], path], [label[alive], state], [g.clock[alive], time], np.concatenate(kinds), source)
+    return _sorted(run, [g.path[alive], path], [label[alive], state], [g.clock[alive], time], np.concatenate(kinds), about)
 
 
-def _sorted(run: _Run, paths: list[np.ndarray], labels: list[np.ndarray], times: list[np.ndarray], kind: np.ndarray, source: dict[str, Any]
+def _sorted(run: _Run, paths: list[np.ndarray], labels: list[np.ndarray], times: list[np.ndarray], kind: np.ndarray, about: dict[str, Any]
             ) -> JumpPaths:
     """One noun of several sorts of observations; those of a path that come at one time keep their order."""
     path, label, time = np.concatenate(paths), np.concatenate(labels), np.concatenate(times)
     order = np.lexsort((time, path))
     tensors = (torch.from_numpy(np.ascontiguousarray(value[order])) for value in (label, time, path, kind))
     label, time, path, kind = tensors
-    return JumpPaths(label, time, path, len(run.q), kind, source=source)
+    return JumpPaths(label, time, path, len(run.q), kind, **about)
+
+
+def _about(q: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Names and units, and where it comes from, of a process; of a bare generator hardly anything."""
+    if not hasattr(q, "q"):
+        return {}, {"process": "Markov jump process"}
+    about = {"names": getattr(q, "names", ()), "units": getattr(q, "units", Units())}
+    return about, {"process": getattr(q, "name", type(q).__name__), "parameters": getattr(q, "parameters", {})}
 
 
 def _count(n_paths: int) -> int:

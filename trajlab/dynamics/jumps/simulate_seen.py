@@ -53,8 +53,8 @@ class SignalModel:
         return self.level[state] + self.scale[state] * noise
 
 
-def seen(label: np.ndarray, grid: Grid, n_states: int, noise: Any, key: np.uint64, source: dict[str, Any]) -> JumpPaths:
-    """The looks as a noun; ``noise`` as in `simulate.simulate`, ``key`` of its random numbers.
+def seen(label: np.ndarray, grid: Grid, n_states: int, noise: Any, key: np.uint64, about: dict[str, Any]) -> JumpPaths:
+    """The looks as a noun; ``noise`` as in `simulate.simulate`, ``key`` of its random numbers; ``about``: names, units, source.
 
     Raises:
         ValueError: no probability, rows that do not sum to one, or a signal of another number of states.
@@ -65,12 +65,12 @@ def seen(label: np.ndarray, grid: Grid, n_states: int, noise: Any, key: np.uint6
             raise ValueError(f"the signal has levels of {len(noise.level)} states, the process {n_states}")
         signal = torch.from_numpy(noise.draw(label, np.random.default_rng(int(key))))
         kind = torch.full_like(path, JumpPaths.SIGNAL)
-        return JumpPaths(torch.full_like(path, -1), time, path, n_states, kind, source=source, signal=signal)
+        return JumpPaths(torch.full_like(path, -1), time, path, n_states, kind, signal=signal, **about)
     if np.ndim(noise) == 0:
         _flip(label, float(noise), n_states, key)
     else:
         label = _misread(label, np.asarray(noise, dtype=np.float64), n_states, key)
-    return JumpPaths(torch.from_numpy(label), time, path, n_states, source=source)
+    return JumpPaths(torch.from_numpy(label), time, path, n_states, **about)
 
 
 def _flip(label: np.ndarray, eps: float, n_states: int, key: np.uint64) -> None:
