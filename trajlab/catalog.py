@@ -61,6 +61,8 @@ FRONT_DOOR = {
     "eth_ucy": "trajlab.sources.pedestrians:eth_ucy",
     "cell_snapshots": "trajlab.sources.snapshots_cells:cell_snapshots",
     "molecule_windows": "trajlab.sources.windows_md:molecule_windows",
+    "jump_process": "trajlab.sources.jump_processes:jump_process",
+    "simulate_jumps": "trajlab.dynamics.jumps.simulate:simulate",
     # methods
     "TrajCast": "trajlab.models.trajcast:TrajCast",
     "TrajCastConfig": "trajlab.models.trajcast_config:TrajCastConfig",
