@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +53,14 @@ def run(arguments: Sequence[str]) -> None:
     model.about |= {"command": shlex.join(["trajlab", "fit", "jumps", *arguments]), "accuracy": accuracy(model, given.prior)}
     where = model.save(given.out)
     for name, found in model.about["accuracy"].items():
-        print(f"{name} prior: " + "  ".join(f"{key} {value:.4g}" for key, value in found.items()))
+        print(f"prior {name}: " + "  ".join(f"{key} {value:.4g}" for key, value in found.items()))
     print(f"saved in {where}; in Python: trajlab.ZeroShot.load({str(where)!r}).infer(paths)")
 
 
 def accuracy(model: Any, prior: str) -> dict[str, dict[str, float]]:
-    """Scores on fresh tasks of the prior that was trained on, and of the published one."""
+    """Scores on fresh tasks of the prior that was trained on, and of the published one, whose paths all have one length of time."""
     from trajlab.models.jumps.zero_shot_fit import Objective
     from trajlab.models.jumps.zero_shot_validation import Validation
 
-    return {name: Validation(prior_of(name), Objective(model.config))(model.net) for name in dict.fromkeys((prior, "published"))}
+    plain = Validation(prior_of("published"), Objective(replace(model.config, stretched=0.0)))
+    return {prior: Validation(prior_of(prior), Objective(model.config))(model.net), "as published": plain(model.net)}

@@ -22,7 +22,8 @@ CLASSES = 8  #: of durations of consecutive looks: below 1/16 unit, doubling, ab
 SHORTEST = 1.0 / 16.0
 ITERATIONS = 3  #: of expectation-maximisation with a Gamma prior, whose state is handed on
 PER_GAP = 5
-OWN = 14  #: features that are neither by gap nor by class of duration
+SUPPOSED = 0.05  #: level of label noise under which rates are estimated a second time
+OWN = 17  #: features that are neither by gap nor by class of duration
 FEATURES = PER_GAP * len(GAPS) + 3 * CLASSES + OWN
 _GAPS = np.array(GAPS)
 
@@ -83,6 +84,35 @@ def _by_duration(label, time, first, unit, counts, lasted):
                 c += 1
             counts[c, label[a], label[a + 1]] += 1.0
             lasted[c] += duration
+
+
+@nb.njit(cache=True, nogil=True)
+def _cleaned(counts, eps):
+    """Counts of pairs before a share ``eps`` of the labels was replaced by uniform ones: ``M^-T C M^-1`` with ``M = (1 - eps) 1 + eps / n``, negative
+    ones raised to zero, the total kept."""
+    out, e = np.zeros_like(counts), eps / counts.shape[1]
+    for c in range(len(counts)):
+        total = counts[c].sum()
+        if total > 0.0:
+            row, column = counts[c].sum(1), counts[c].sum(0)
+            for i in range(len(row)):
+                for j in range(len(row)):
+                    out[c, i, j] = max(counts[c, i, j] - e * (row[i] + column[j]) + e * e * total, 0.0)
+            out[c] *= total / out[c].sum()
+    return out
+
+
+@nb.njit(cache=True, nogil=True)
+def _first_rates(counts, exposure, rate):
+    """A generator from counts alone."""
+    n = len(counts)
+    q = np.zeros((n, n))
+    for i in range(n):
+        for j in range(n):
+            if j != i:
+                q[i, j] = (counts[i, j] + 1.0) / (exposure[i] + 1.0 / rate)
+        q[i, i] = -q[i].sum()
+    return q
 
 
 @nb.njit(cache=True, nogil=True)
@@ -162,13 +192,9 @@ def _filled(label, time, first, n):
                 out[i, j, at + 2] = np.log1p(row)
         at += 3
     rate = 1.0 / (unit * (n - 1))
-    q = np.zeros((n, n))
-    for i in range(n):
-        for j in range(n):
-            if j != i:
-                q[i, j] = (counts[i, j] + 1.0) / (lasted[i].sum() + 1.0 / rate)
-        q[i, i] = -q[i].sum()
-    q, jumps, spent = _expectation(classes, spans, rate, q)
+    q, jumps, spent = _expectation(classes, spans, rate, _first_rates(counts, lasted.sum(1), rate))
+    cleaned = _cleaned(classes, SUPPOSED)
+    _, fewer, other = _expectation(cleaned, spans, rate, _first_rates(cleaned.sum(0), lasted.sum(1), rate))
     for i in range(n):
         row, exposure = counts[i].sum(), lasted[i].sum()
         for j in range(n):
@@ -181,11 +207,14 @@ def _filled(label, time, first, n):
                 own[2] = np.log(found / q[i, j])
                 own[3] = np.log1p(jumps[i, j])
                 own[4] = returns[i, j] / (counts[i, j] + 1.0)
+                own[14] = np.log((fewer[i, j] + 1.0) / (other[i] + 1.0 / rate) / found)
+                own[15] = np.log1p(fewer[i, j])
                 own[5] = stays[i, j] / (counts[i, j] + 1.0)
             else:
                 own[6] = 1.0
             own[7] = np.log((exposure + mean) / unit)
             own[8] = np.log((spent[i] + 1.0 / rate) / unit)
+            own[16] = np.log((other[i] + 1.0 / rate) / (spent[i] + 1.0 / rate))
             own[9] = starts[i] / many
             own[10] = np.log(many)
             own[11] = np.log(pairs / many)

@@ -23,6 +23,9 @@ class ZeroShotConfig:
         groups: data sets of a training step come in groups of equally many states; how many groups.
         pairs: ordered pairs of states in a group (at most ``most`` data sets, at least 4): more states, fewer data sets.
         most: data sets in a group.
+        stretched: share of groups whose paths are ``s`` times as long, with as many times more looks, and as many times fewer: one long trajectory,
+            or many short ones.
+        stretch: smallest and largest s; its logarithm is uniform.
         links: weight of the cross-entropy of links; the logarithms of rates have weight one.
         point: weight of the relative entropy of the point estimate.
         noise: weight of the level of label noise.
@@ -32,11 +35,13 @@ class ZeroShotConfig:
         ValueError: a size below one, or a negative weight.
     """
 
-    width: int = 64
+    width: int = 80
     layers: int = 4
     groups: int = 2
     pairs: int = 1152
     most: int = 64
+    stretched: float = 0.3
+    stretch: tuple[float, float] = (0.1, 30.0)
     links: float = 1.0
     point: float = 1.0
     noise: float = 0.2
@@ -46,6 +51,9 @@ class ZeroShotConfig:
         for name in ("width", "layers", "groups", "pairs", "most"):
             if getattr(self, name) < 1:
                 raise ValueError(f"ZeroShotConfig.{name} is {getattr(self, name)}; at least 1 was wanted")
+        if not (0 <= self.stretched <= 1 and 0 < self.stretch[0] <= self.stretch[1]):
+            given = f"stretched {self.stretched} and stretch {self.stretch}"
+            raise ValueError(f"ZeroShotConfig got {given}; a share, and a rising positive pair were wanted")
         for name in ("links", "point", "noise", "initial"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"ZeroShotConfig.{name} is {getattr(self, name)}; a weight, not negative, was wanted")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+import math
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -14,13 +12,13 @@ from torch import Tensor
 
 from trajlab.dynamics.jumps.generator import stationary
 from trajlab.dynamics.jumps.lag_features import features_of_arrays
+from trajlab.models.jumps.task_stream import Stream
 from trajlab.models.jumps.zero_shot_config import ZeroShotConfig
 from trajlab.nets.count_network import CountNetwork
 from trajlab.sources.jump_prior import JumpPrior, JumpTask
 from trajlab.sources.jump_prior_config import PriorConfig
-from trajlab.train.order import Order
 
-__all__ = ["NOISE_CENTRE", "Group", "Objective", "TaskStream", "group_of", "log_point", "noise_of", "noise_to"]
+__all__ = ["NOISE_CENTRE", "Group", "Objective", "TaskStream", "group_of", "log_point", "noise_of", "noise_to", "stretched"]
 
 FLOOR = 1e-4  #: smallest rate, in jumps per unit, that is told from smaller ones
 NOISE = 0.003  #: the level eps of noise is learned as log(eps + NOISE)
@@ -97,10 +95,15 @@ def _weight(task: JumpTask, rate: np.ndarray) -> np.ndarray:
     return weight / jumps
 
 
-class TaskStream:
-    """Batches of tasks drawn on the fly: batch k of a seed is always the same, and the next one is drawn in the background while one is used.
+def stretched(prior: PriorConfig, factor: float) -> PriorConfig:
+    """Paths so many times as long, with as many times more looks, and as many times fewer."""
+    looks = tuple(max(2, round(k * factor)) for k in prior.looks)
+    most = max(prior.paths[0], round(prior.paths[1] / factor))
+    return replace(prior, horizon=prior.horizon * factor, looks=looks, paths=(prior.paths[0], most))
 
-    A "sample" of the training loop is a whole batch here, so that ``TrainConfig(batch=1)`` is wanted.
+
+class TaskStream(Stream):
+    """Batches of groups of tasks with equally many states.
 
     Args:
         prior: over processes and observations.
@@ -110,50 +113,19 @@ class TaskStream:
     """
 
     def __init__(self, prior: PriorConfig, config: ZeroShotConfig, steps: int, seed: int) -> None:
-        self.prior, self.config, self.steps, self.seed = JumpPrior(prior), config, steps, seed
-        self.order = Order(steps, 1, seed)
-        self.pool = ThreadPoolExecutor(1, thread_name_prefix="tasks")
-        self.ahead: dict[int, Future[list[Group]]] = {}
-        said = json.dumps([asdict(prior), asdict(config), steps, seed], sort_keys=True)
-        self.fingerprint = hashlib.blake2b(said.encode(), digest_size=16).hexdigest()
-        self._place: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return self.steps
+        super().__init__(steps, seed, [asdict(prior), asdict(config)])
+        self.prior, self.config = prior, config
 
     def draw(self, index: int) -> list[Group]:
-        """Batch number ``index``."""
         rng = np.random.default_rng((self.seed, index))
-        c, p = self.config, self.prior.config
+        c, p = self.config, self.prior
         found = []
         for _ in range(c.groups):
+            prior = JumpPrior(stretched(p, math.exp(rng.uniform(*np.log(c.stretch))))) if rng.random() < c.stretched else JumpPrior(p)
             n = int(rng.choice(p.states, p=np.array(p.state_weights) / sum(p.state_weights)))
             count = min(c.most, max(4, c.pairs // n**2))
-            found.append(group_of([self.prior.task(rng, n=n) for _ in range(count)]))
+            found.append(group_of([prior.task(rng, n=n) for _ in range(count)]))
         return found
-
-    def batch(self, indices: Tensor) -> list[Group]:
-        """The batches of these numbers, one after another."""
-        found = []
-        for index in indices.tolist():
-            ready = self.ahead.pop(index, None)
-            self._start(self._after(index))
-            found += ready.result() if ready else self.draw(index)
-        return found
-
-    def _after(self, index: int) -> list[int]:
-        """The batches that the training will want next."""
-        if self._place is None:
-            self._place = np.argsort(self.order.shuffle(0).numpy())
-        step = int(self._place[index])
-        return [int(self.order.shuffle(0)[s]) for s in range(step + 1, min(step + 3, self.steps))]
-
-    def _start(self, wanted: list[int]) -> None:
-        for old in [k for k in self.ahead if k not in wanted]:
-            self.ahead.pop(old).cancel()
-        for index in wanted:
-            if index not in self.ahead:
-                self.ahead[index] = self.pool.submit(self.draw, index)
 
 
 @dataclass(frozen=True)
