@@ -21,7 +21,7 @@ class Optimum:
     Attributes:
         x: the parameters, ``[parameter]``.
         value: the log-posterior there.
-        gradient_norm: the largest derivative that does not point out of the bounds.
+        gradient_norm: the largest derivative, by parameters in their natural steps, that does not point out of the bounds.
         iterations, evaluations: of the optimiser.
         converged: whether it stopped since the value settled.
         reason: why it stopped.
@@ -39,31 +39,29 @@ class Optimum:
 
 
 class _Objective:
-    """Minus the log-posterior; remembers the best point, and leads back to it from where the posterior is not finite."""
+    """Minus the log-posterior of ``x / scale``; remembers the best point, and leads back to it from where the posterior is not finite."""
 
     def __init__(self, problem: Any) -> None:
-        self.problem, self.calls = problem, 0
+        self.problem, self.calls, self.scale = problem, 0, np.asarray(getattr(problem, "scale", 1.0))
         self.best: tuple[float, np.ndarray, np.ndarray] | None = None
 
-    def __call__(self, x: np.ndarray) -> tuple[float, np.ndarray]:
+    def __call__(self, scaled: np.ndarray) -> tuple[float, np.ndarray]:
         self.calls += 1
+        x = scaled * self.scale
         value, gradient = self.problem.value_and_gradient(x)
         if np.isfinite(value) and np.isfinite(gradient).all():
             if self.best is None or value > self.best[0]:
                 self.best = (value, x.copy(), gradient.copy())
-            return -value, -gradient
+            return -value, -gradient * self.scale
         if self.best is None:
             raise ValueError(_never(self.problem, x))
-        away = x - self.best[1]
+        away = scaled - self.best[1] / self.scale
         return -self.best[0] + (1 + abs(self.best[0])) * (1 + float(away @ away)), 2 * (1 + abs(self.best[0])) * away
 
 
 def _never(problem: Any, x: np.ndarray) -> str:
-    pair = problem.impossible(x) if hasattr(problem, "impossible") else None
-    if pair is None:
-        return "the log-posterior is not finite where the search starts; start from other rates"
-    return (f"a look at state {pair[0]} is followed by one at state {pair[1]}, but no sequence of allowed jumps leads there; "
-            "allow more links, or allow for wrong labels (noise='flip' or 'matrix')")
+    said = problem.impossible(x) if hasattr(problem, "impossible") else None
+    return said or "the log-posterior is not finite where the search starts; start from other rates"
 
 
 def optimise(problem: Any, x0: Float[np.ndarray, "parameter"], max_iterations: int = 1000, tolerance: float = 1e-10) -> Optimum:
@@ -83,16 +81,18 @@ def optimise(problem: Any, x0: Float[np.ndarray, "parameter"], max_iterations: i
     objective = _Objective(problem)
     options = {"maxiter": max_iterations, "maxfun": 20 * max_iterations, "ftol": tolerance, "gtol": 1e-9, "maxcor": MEMORY}
     iterations, found = 0, None
+    scale = objective.scale
+    box = np.stack([low, high], 1) / np.reshape(scale, (-1, 1))
     for _ in range(2):
-        found = minimize(objective, x, jac=True, method="L-BFGS-B", bounds=np.stack([low, high], 1), options=options)
+        found = minimize(objective, x / scale, jac=True, method="L-BFGS-B", bounds=box, options=options)
         iterations += found.nit
         if found.success or found.nit >= max_iterations:
             break
         x = objective.best[1]
     value, x, gradient = objective.best
-    out = ((x <= low) & (gradient < 0)) | ((x >= high) & (gradient > 0))
-    inside = np.where(out, 0.0, gradient)
-    edge = 1e-9 * np.maximum(np.abs(low), np.abs(high))
+    x, edge = np.clip(x, low, high), 1e-9 * scale
+    out = ((x <= low + edge) & (gradient < 0)) | ((x >= high - edge) & (gradient > 0))
+    inside = np.where(out, 0.0, gradient * scale)
     stuck = tuple(name for name, hit in zip(problem.names, (x <= low + edge) | (x >= high - edge), strict=True) if hit)
     norm = float(np.abs(inside).max()) if len(x) else 0.0
     return Optimum(x, float(value), norm, iterations, objective.calls, bool(found.success), str(found.message).strip().lower(), stuck)

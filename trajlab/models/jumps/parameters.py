@@ -64,8 +64,8 @@ class LogRates:
         names: of the parameters, for people.
         links: the links, ``[link 2]``.
         offset: ``[link]``.
-        base: B, sparse, ``[link base]``.
-        effect: E, sparse, ``[link effect]``.
+        by_base: B, sparse, ``[link base]``.
+        by_effect: E, sparse, ``[link effect]``.
         of: which covariate an effect belongs to, ``[effect]``.
         covariates: names of the covariates.
         free: whether the rate of a link can vary, ``[link]``.
@@ -76,8 +76,8 @@ class LogRates:
     names: tuple[str, ...]
     links: Int[np.ndarray, "link 2"]
     offset: Float[np.ndarray, "link"]
-    base: csr_array
-    effect: csr_array
+    by_base: csr_array
+    by_effect: csr_array
     of: Int[np.ndarray, "effect"]
     covariates: tuple[str, ...] = ()
     free: Bool[np.ndarray, "link"] = field(default_factory=lambda: np.zeros(0, dtype=bool))
@@ -87,11 +87,21 @@ class LogRates:
     def _at(self) -> tuple[np.ndarray, np.ndarray]:
         return self.links[:, 0], self.links[:, 1]
 
+    @property
+    def base(self) -> Float[np.ndarray, "link base"]:
+        """B as a dense array, which is large for many states."""
+        return self.by_base.toarray()
+
+    @property
+    def effect(self) -> Float[np.ndarray, "link effect"]:
+        """E as a dense array."""
+        return self.by_effect.toarray()
+
     def log_rates(self, x: Float[np.ndarray, "parameter"], z: Float[np.ndarray, "group covariate"]) -> Float[np.ndarray, "group link"]:
         """Logarithms of the rates of all links."""
-        n = self.base.shape[1]
-        here = self.offset + self.base @ x[:n]
-        return here + (self.effect @ (z[:, self.of] * x[n:]).T).T
+        n = self.by_base.shape[1]
+        here = self.offset + self.by_base @ x[:n]
+        return here + (self.by_effect @ (z[:, self.of] * x[n:]).T).T
 
     def generators(self, x: Float[np.ndarray, "parameter"], z: Float[np.ndarray, "group covariate"]) -> Float[np.ndarray, "group state state"]:
         rates = np.zeros((len(z), self.n_states, self.n_states))
@@ -101,15 +111,15 @@ class LogRates:
     def pull_back(self, x: Float[np.ndarray, "parameter"], z: Float[np.ndarray, "group covariate"],
                   by_rate: Float[np.ndarray, "group state state"]) -> Float[np.ndarray, "parameter"]:
         by_log = by_rate[:, *self._at] * np.exp(self.log_rates(x, z))
-        return np.concatenate([self.base.T @ by_log.sum(0), ((self.effect.T @ by_log.T).T * z[:, self.of]).sum(0)])
+        return np.concatenate([self.by_base.T @ by_log.sum(0), ((self.by_effect.T @ by_log.T).T * z[:, self.of]).sum(0)])
 
     def start_from(self, q: Float[np.ndarray, "state state"]) -> Float[np.ndarray, "parameter"]:
         """Least squares of log-rates, effects of covariates zero; rates of zero count as a millionth of the mean rate."""
         rates = q[self._at]
         floor = 1e-6 * max(rates.mean() if len(rates) else 0.0, 1e-300)
         wanted = np.log(np.maximum(rates, floor)) - self.offset
-        found = lsmr(self.base, wanted, atol=1e-13, btol=1e-13)[0] if self.base.shape[1] else np.zeros(0)
-        return np.concatenate([found, np.zeros(self.effect.shape[1])])
+        found = lsmr(self.by_base, wanted, atol=1e-13, btol=1e-13)[0] if self.by_base.shape[1] else np.zeros(0)
+        return np.concatenate([found, np.zeros(self.by_effect.shape[1])])
 
     def box(self, low: float, high: float, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         ratio = np.log(1e6)
@@ -119,7 +129,7 @@ class LogRates:
         return np.concatenate([lows, -reach]), np.concatenate([highs, reach])
 
     def scale(self, spread: np.ndarray) -> np.ndarray:
-        return np.concatenate([np.ones(self.base.shape[1]), 1.0 / spread[self.of]])
+        return np.concatenate([np.ones(self.by_base.shape[1]), 1.0 / spread[self.of]])
 
     def free_links(self) -> Bool[np.ndarray, "state state"]:
         out = np.zeros((self.n_states, self.n_states), dtype=bool)

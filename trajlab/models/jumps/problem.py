@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from trajlab.dynamics.jumps.likelihood import evaluate
 from trajlab.dynamics.jumps.pair_counts import PairCounts
+from trajlab.models.jumps.em import impossible
 from trajlab.models.jumps.parameters import Parametrisation
 from trajlab.models.jumps.rate_prior import RatePrior, jump_rate_per_link
 
@@ -31,13 +32,13 @@ class Answer:
         loglik: log-likelihood.
         by_rate: its derivative by each rate with the diagonal tied to its row, ``[group state state]``.
         by_extra: its derivative by the data's own parameters (noise, first states), ``[extra]``.
-        impossible: start and stop of a pair of looks that the generators do not allow, or None.
+        impossible: a sentence on what was seen but cannot be, or None.
     """
 
     loglik: float
     by_rate: np.ndarray
     by_extra: np.ndarray
-    impossible: tuple[int, int] | None = None
+    impossible: str | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,10 @@ class SeenStates:
     counts: tuple[PairCounts, ...]
 
     extra_names: tuple[str, ...] = ()
+
+    @property
+    def n_states(self) -> int:
+        return self.counts[0].n_states if self.counts else 0
 
     @property
     def extra_start(self) -> np.ndarray:
@@ -69,7 +74,7 @@ class SeenStates:
     def answer(self, q: Float[np.ndarray, "group state state"], extra: Float[np.ndarray, "extra"]) -> Answer:  # noqa: ARG002
         found = [evaluate(one, counts) for one, counts in zip(q, self.counts, strict=True)]
         bad = next((f.impossible for f in found if f.impossible is not None), None)
-        return Answer(sum(f.loglik for f in found), np.stack([f.by_rate for f in found]), np.zeros(0), bad)
+        return Answer(sum(f.loglik for f in found), np.stack([f.by_rate for f in found]), np.zeros(0), None if bad is None else impossible(bad))
 
 
 def rate_bounds(counts: Sequence[PairCounts], links: np.ndarray) -> tuple[float, float]:
@@ -102,9 +107,10 @@ class Problem:
         self.data = SeenStates(tuple(data)) if isinstance(data, list | tuple) else data
         self.parametrisation, self.prior, self.effect_scale = parametrisation, prior, effect_scale
         counts = getattr(self.data, "counts", ())
-        for c in counts:
-            if c.n_states != parametrisation.n_states:
-                raise ValueError(f"the data have {c.n_states} states, the parametrisation {parametrisation.n_states}; they must agree")
+        if self.data.n_states != parametrisation.n_states:
+            raise ValueError(f"the data have {self.data.n_states} states, the parametrisation {parametrisation.n_states}; they must agree")
+        if bounds is None and not counts:
+            raise ValueError("these data have no counted pairs to take the range of rates from; give bounds=(lowest, highest) rate")
         self.covariates = _values(self.data.groups, parametrisation.covariates)
         share = self.data.share / max(self.data.share.sum(), 1e-300)
         mean = share @ self.covariates
@@ -160,8 +166,13 @@ class Problem:
     def log_likelihood(self, x: Float[np.ndarray, "parameter"]) -> float:
         return float(self.data.answer(self.generators(x), x[self.n_rates:]).loglik)
 
-    def impossible(self, x: Float[np.ndarray, "parameter"]) -> tuple[int, int] | None:
-        """Start and stop of a pair of looks that x does not allow, or None."""
+    def with_data(self, data: Any) -> Problem:
+        """The same question asked of other data: the same rates, prior, bounds and reference."""
+        reference = dict(zip(self.parametrisation.covariates, self.reference.tolist(), strict=True))
+        return Problem(data, self.parametrisation, self.prior, self.rate_bounds, self.effect_scale, reference)
+
+    def impossible(self, x: Float[np.ndarray, "parameter"]) -> str | None:
+        """A sentence on what was seen but cannot be under x, or None."""
         return self.data.answer(self.generators(x), x[self.n_rates:]).impossible
 
     def value_and_gradient(self, x: Float[np.ndarray, "parameter"]) -> tuple[float, Float[np.ndarray, "parameter"]]:
