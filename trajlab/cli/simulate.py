@@ -1,4 +1,4 @@
-"""``trajlab simulate md|nbody|windows|chaos SYSTEM``: reference trajectories, to train on or to judge against."""
+"""``trajlab simulate md|nbody|windows|chaos|jumps SYSTEM``: reference trajectories, to train on or to judge against."""
 
 from __future__ import annotations
 
@@ -69,6 +69,21 @@ Attributes:
     overwrite: replace what is there.
     quiet: no progress bar.
 """
+JUMPS = """Simulate paths of a Markov jump process with known rates, as a table that trajlab infer reads: subject, time, state, obstype.
+
+Attributes:
+    system: one of {systems}.
+    out: a .csv file.
+    n: number of paths.
+    horizon: length of a path, in the unit of time of the process; the customary one if not given.
+    looks: at each path, evenly spaced; the customary number if not given.
+    noise: probability that a state is replaced by one that is uniform over all states.
+    keep: looks, jumps (with their exact times, obstype 2) or entries (looks, and absorbing states with the time of their entry, obstype 3).
+    seed: of the random numbers.
+    set: parameters other than the customary ones, such as V=2.
+    overwrite: replace what is there.
+    quiet: accepted, since there is no progress to show.
+"""
 STORE = [("out", Path, Path("data.zarr")), ("overwrite", bool, False), ("quiet", bool, False)]
 
 
@@ -89,6 +104,10 @@ def options(kind: str = "md") -> type:
     if kind == "chaos":
         own = [system, ("set", tuple[str, ...], ()), *STORE]
         return command("Simulate", CHAOS, own, recipe=copied(Recipe))
+    if kind == "jumps":
+        own = [system, ("out", Path, Path("jumps.csv")), ("n", int, 300), ("horizon", float | None, None), ("looks", int | None, None),
+               ("noise", float, 0.0), ("keep", str, "looks"), ("seed", int, 0), ("set", tuple[str, ...], ()), *STORE[1:]]
+        return command("Simulate", JUMPS.format(systems=", ".join(sources.JUMP_PROCESSES)), own)
     own = [system, ("n", int, 500), ("frames", int, 30), ("spacing", float, 5.0), ("temperature", float, 500.0), ("per", int, 1), ("hop", int, 10),
            ("seed", int, 0), folder, *STORE]
     return command("Simulate", WINDOWS.format(systems=", ".join(molecules())), own)
@@ -102,6 +121,9 @@ def run(arguments: Sequence[str]) -> None:
     if given.out.exists() and not given.overwrite:
         raise ValueError(f"{given.out} exists; pass --overwrite to replace it, or another --out")
 
+    if kind == "jumps":
+        print(_jumps(given))
+        return
     from trajlab.data import store
 
     trajectories = KINDS[kind](given)
@@ -116,6 +138,10 @@ def _known(kind: str, name: str) -> None:
         return
     if kind == "chaos":
         kind_of(name)
+        return
+    if kind == "jumps":
+        if name not in sources.JUMP_PROCESSES:
+            raise ValueError(unknown("jump process", name, sources.JUMP_PROCESSES))
         return
     names = [*(sources.TABLE if kind == "md" else molecules()), "xtb"]
     first, _, system = name.partition(":")
@@ -155,6 +181,22 @@ def _chaos(given: Any) -> Any:
     return chaos(given.system, **dict(map(_parameter, given.set))).trajectories(**vars(given.recipe))
 
 
+def _jumps(given: Any) -> str:
+    """Simulate and write a table; what was made, in words."""
+    from trajlab.data.adapters.jump_tables import jumps_to_table
+    from trajlab.sources.jump_processes import jump_process
+
+    process = jump_process(given.system, **dict(map(_parameter, given.set)))
+    horizon, looks = process.times
+    times = (horizon if given.horizon is None else given.horizon, looks if given.looks is None else given.looks)
+    paths = process.simulate(given.n, times, noise=given.noise, keep=given.keep, seed=given.seed)
+    text = jumps_to_table(paths).to_csv(index=False)
+    beside = given.out.with_name(given.out.name + ".part")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(given.out)
+    return f"{process}\n{paths}\nsaved in {given.out}"
+
+
 def _parameter(text: str) -> tuple[str, Any]:
     name, _, value = text.partition("=")
     try:
@@ -164,4 +206,4 @@ def _parameter(text: str) -> tuple[str, Any]:
 
 
 #: what can be simulated
-KINDS = {"md": _md, "nbody": _nbody, "windows": _windows, "chaos": _chaos}
+KINDS = {"md": _md, "nbody": _nbody, "windows": _windows, "chaos": _chaos, "jumps": _jumps}

@@ -72,6 +72,7 @@ def groups() -> dict[str, dict[str, str]]:
         | {"xtb:MOLECULE": "any molecule by name or file, forces from GFN2-xTB"}
         | {name: setting(target) for name, target in sources.NBODY.items()}
         | {name: summary(target) for name, target in (sources.FLOWS | sources.COMPUTED_FLOWS).items()}
+        | {name: f"jump process: {summary(target)}" for name, target in sources.JUMP_PROCESSES.items()}
         | {name: summary(target) for name, target in sources.DATA_SETS.items()}
         | {"chaos": f"{len(names())} chaotic systems (trajlab list chaos)"},
         "chaos": {name: CHAOS[kind] for kind in KINDS for name in names(kind)},

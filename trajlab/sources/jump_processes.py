@@ -104,8 +104,9 @@ def _numbers(name: str, n: int, least: int) -> None:
 
 
 def flashing_ratchet(V: float = 1.0, r: float = 1.0, b: float = 1.0, T: float = 1.0) -> JumpProcess:
-    """Discrete flashing ratchet, three sites with the potential on (0, 1, 2) and off (3, 4, 5).
+    """Discrete flashing ratchet, three sites with the potential on and off.
 
+    States 0, 1, 2 are the sites with the potential on, 3, 4, 5 those with it off.
     On: ``q_ij = exp(-(V_j - V_i) / (2 T))`` with ``V_i = (0, V, 2 V)``; off: ``q_ij = b``; switched on and off at rate ``r``. The slowest relaxation
     is the switching, ``1 / (2 r)``, unless ``b`` is small; with ``V = 0`` and any ``r`` and ``b`` it obeys detailed balance.
     """
@@ -122,13 +123,18 @@ def flashing_ratchet(V: float = 1.0, r: float = 1.0, b: float = 1.0, T: float = 
 
 
 def ion_channel() -> JumpProcess:
-    """Three conductance levels of an ion channel, 1/s; relaxation times of 34 and 12 ms."""
+    """Three conductance levels of an ion channel.
+
+    Rates in 1/s; relaxation times of 34 and 12 ms.
+    """
     mfpt = np.array([[0, 0.068, 0.054], [0.133, 0, 0.033], [0.181, 0.092, 0]])
     return JumpProcess(generator_from_mfpt(mfpt), "ion_channel", (1.0, 500), ("level 0", "level 1", "level 2"))
 
 
 def alanine_dipeptide(reversible: bool = False) -> JumpProcess:
-    """Six conformations of alanine dipeptide, 1/ns: relaxation times from 9 ps to 0.7 ns, rates over four decades.
+    """Six conformations of alanine dipeptide.
+
+    Rates in 1/ns over four decades; relaxation times from 9 ps to 0.7 ns.
 
     Args:
         reversible: symmetrise the fluxes, ``(pi_i q_ij + pi_j q_ji) / (2 pi_i)``, as detailed balance demands.
@@ -145,19 +151,27 @@ def alanine_dipeptide(reversible: bool = False) -> JumpProcess:
 
 
 def two_mode_switching(up: float = 0.2, down: float = 0.2) -> JumpProcess:
-    """Two modes that switch at rates ``up`` (0 to 1) and ``down``."""
+    """Two modes with switches between them.
+
+    From 0 to 1 at rate ``up``, back at rate ``down``.
+    """
     _positive("two_mode_switching", up=up, down=down)
     return JumpProcess(from_rates(np.array([[0, up], [down, 0]])), "two_mode_switching", (20.0, 60), ("low", "high"),
                        parameters={"up": up, "down": down})
 
 
 def protein_folding() -> JumpProcess:
-    """Two states of a toy protein, relaxation time 8.8."""
+    """Folded and unfolded state of a toy protein.
+
+    Relaxation time 8.8.
+    """
     return JumpProcess(from_rates(np.array([[0, 0.028], [0.085, 0]])), "protein_folding", (100.0, 200))
 
 
 def ring(n: int = 6, forward: float = 1.0, backward: float = 0.25) -> JumpProcess:
-    """``n`` states on a ring. Affinity of the cycle ``n log(forward / backward)``; eigenvalues on an ellipse, complex unless the rates are equal.
+    """States on a ring, with a bias around it.
+
+    Affinity of the cycle ``n log(forward / backward)``; eigenvalues on an ellipse, complex unless the rates are equal.
 
     ``backward = 0`` is a one-way ring.
     """
@@ -172,7 +186,11 @@ def ring(n: int = 6, forward: float = 1.0, backward: float = 0.25) -> JumpProces
 
 
 def birth_death(n: int = 8, birth: float = 1.0, death: float = 1.0, each: bool = False) -> JumpProcess:
-    """Numbers 0 to ``n - 1`` of individuals: one more at rate ``birth``, one less at rate ``death`` (where ``each``: for each of them)."""
+    """Births and deaths up to a largest number.
+
+    States are the numbers 0 to ``n - 1`` of individuals: one more at rate ``birth``, one less at rate ``death`` (where ``each``: for each of
+    them).
+    """
     _numbers("birth_death", n, 2)
     _positive("birth_death", birth=birth, death=death)
     count = np.arange(int(n))
@@ -182,7 +200,10 @@ def birth_death(n: int = 8, birth: float = 1.0, death: float = 1.0, each: bool =
 
 
 def illness_death(recovery: float = 0.2) -> JumpProcess:
-    """Mild, moderate and severe illness and death, 1/year: onset at 0.15 and 0.3, ``recovery`` by one grade, death at 0.03, 0.06 and 0.35."""
+    """Mild, moderate and severe illness, and death.
+
+    Rates in 1/year: onset at 0.15 and 0.3, ``recovery`` by one grade, death at 0.03, 0.06 and 0.35.
+    """
     if not 0 <= recovery < np.inf:
         raise ValueError(f"illness_death: recovery = {recovery}; a number that is not negative was wanted")
     q = np.array([[0, 0.15, 0, 0.03], [recovery, 0, 0.3, 0.06], [0, recovery, 0, 0.35], [0, 0, 0, 0]])
@@ -191,7 +212,7 @@ def illness_death(recovery: float = 0.2) -> JumpProcess:
 
 
 def random(seed: int = 0, n: int | None = None, family: str | None = None, prior: str = "published") -> JumpProcess:
-    """A random process.
+    """A random draw from a prior over processes.
 
     Args:
         seed: of the draw.
