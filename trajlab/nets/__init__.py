@@ -12,4 +12,5 @@ TABLE: dict[str, str] = {
     "state_space": "trajlab.nets.state_space:StateSpace",
     "window_perceptron": "trajlab.nets.window_perceptron:WindowPerceptron",
     "count_network": "trajlab.nets.count_network:CountNetwork",
+    "fim_mjp": "trajlab.nets.fim_mjp:FIMMJPNet",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
@@ -194,7 +195,9 @@ class ZeroShot:
 
 @lru_cache(maxsize=2)
 def _shipped(cls: type[ZeroShot]) -> Any:
-    return cls._read(WEIGHTS)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="the model in .* was trained by trajlab")  # they come with this version, whichever made them
+        return cls._read(WEIGHTS)
 
 
 def recipe(steps: int = 30_000, seed: int = 0, lr: float = 2e-3) -> TrainConfig:
