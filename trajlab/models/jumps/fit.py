@@ -103,7 +103,7 @@ class JumpFit:
                 raise ValueError(unknown("covariate of this fit", name, self.config.covariates))
         if not covariates:
             return self.generator
-        return self.problem.generator(self.x, covariates)
+        return self.problem.generator(self.x, **covariates)
 
     def intervals(self, level: float = 0.95, method: str = "laplace", seed: int = 0, **options: Any) -> Sequence[Interval]:
         """An interval for every parameter; see `trajlab.models.jumps.intervals.intervals`."""
@@ -145,8 +145,8 @@ class JumpFit:
     def save(self, path: str | Path) -> Path:
         """Write generator, initial distribution, names, noise level and provenance as JSON, atomically."""
         record = {"format": FORMAT, "generator": self.generator.tolist(), "initial": self.initial.tolist(), "names": list(self.names),
-                  "time_unit": self.time_unit, "level": self.level, "loglik": self.loglik, "converged": self.converged, "warnings": list(self.warnings),
-                  "provenance": dict(self.provenance)}
+                  "time_unit": self.time_unit, "level": self.level, "loglik": self.loglik, "converged": self.converged,
+                  "warnings": list(self.warnings), "provenance": dict(self.provenance)}
         path = Path(path)
         scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         scratch.write_text(json.dumps(record, indent=1, default=str) + "\n")

@@ -23,6 +23,7 @@ from trajlab.types import JumpPaths
 __all__ = ["MarkovJump", "MarkovJumpConfig"]
 
 LEAST_CENTRE = 1e-3  #: of the prior's centre, in observed label changes a unit of time and link
+SETTLED = 1e-8  #: relative change of the log-posterior at which EM of hidden states stops; later steps cost much and move rates by less than their error
 STARTS = 1.0  #: pseudo-starts, shared by all states
 
 
@@ -112,12 +113,14 @@ class _Inference:
     def _start(self, counts: list) -> Float[np.ndarray, "state state"]:
         return crude(counts, self.data.links) if self.network is None else self._answered()
 
-    def _uses_em(self) -> bool:
-        return self.config.optimiser == "em"
-
-    def _em(self, prior: RatePrior, bounds: tuple[float, float]) -> EM:
+    def _uses_em(self, hidden: bool = False) -> bool:
+        """By default where states are hidden and rates are free: a forward-backward sum then serves three steps of EM, but one of L-BFGS."""
         c = self.config
-        return EM(Rates(self.data.links, c.equal, c.fixed), prior, bounds, c.iterations, c.tolerance)
+        return c.optimiser == "em" or (c.optimiser == "auto" and hidden and not (c.reversible or c.covariates or c.parametric is not None))
+
+    def _em(self, prior: RatePrior, bounds: tuple[float, float], tolerance: float) -> EM:
+        c = self.config
+        return EM(Rates(self.data.links, c.equal, c.fixed), prior, bounds, c.iterations, tolerance)
 
     def _seen(self) -> JumpFit:
         """States are what the labels say."""
@@ -126,7 +129,7 @@ class _Inference:
         problem = Problem(counts, rate_model(self.data, self.config), prior if prior.strength else None, bounds)
         start = self._start(counts)
         if self._uses_em():
-            found = self._em(prior, bounds).fit(counts[0], start)
+            found = self._em(prior, bounds, self.config.tolerance).fit(counts[0], start)
             return self._answer(problem, problem.start_from(found.q), prior, found, None, self._starts())
         best = optimise(problem, problem.start_from(start), self.config.iterations, self.config.tolerance)
         return self._answer(problem, best.x, prior, best, None, self._starts())
@@ -150,8 +153,8 @@ class _Inference:
         intervals = Intervals.from_paths(self.data.paths, self.config.covariates, self.config.most_lags)
         initial = np.where(self.data.seen, 1.0, 0.0) / self.data.seen.sum()
         start = self._start(counts)
-        if self._uses_em():
-            found = self._em(prior, bounds).fit(HiddenData(intervals, self.data.paths, emission, initial), start)
+        if self._uses_em(hidden=True):
+            found = self._em(prior, bounds, max(self.config.tolerance, SETTLED)).fit(HiddenData(intervals, self.data.paths, emission, initial), start)
             hidden = HiddenStates(intervals, self.data.paths, found.emission, found.initial)
             problem = Problem(hidden, rate_model(self.data, self.config), prior if prior.strength else None, bounds)
             return self._answer(problem, problem.start_from(found.q), prior, found, found.emission, found.initial)
