@@ -120,9 +120,44 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class RateGraph:
+    """A generator as a graph of its states.
+
+    Attributes:
+        title: above.
+        rates: from i to j, ``[state state]``; the diagonal is not looked at.
+        weight: of each state, its area, ``[state]``.
+        names: of the states.
+        one_way: links that are not run back, to be marked, ``[state state]``; where None, those without a rate back.
+        faint: links of which the data say next to nothing, ``[state state]``, or None.
+        unit: of time.
+        note: what else is to be said.
+    """
+
+    title: str
+    rates: np.ndarray
+    weight: np.ndarray
+    names: Sequence[str]
+    one_way: np.ndarray | None = None
+    faint: np.ndarray | None = None
+    unit: str = "1"
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Panels:
+    """Small figures side by side with common axes, row by row; all have the curves of the first, which alone gets a legend."""
+
+    title: str
+    figures: Sequence[Figure]
+    columns: int
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Everything that was found out, in the order in which it is to be read; ``drawn`` are windows with their forecasts, to be played, ``pictures``
-    populations in the plane."""
+    populations in the plane, ``graphs`` generators, ``panels`` grids of small figures."""
 
     title: str
     summary: str = ""
@@ -132,6 +167,8 @@ class Evaluation:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     drawn: Sequence[DrawnScene] = ()
     pictures: Sequence[Picture] = ()
+    graphs: Sequence[RateGraph] = ()
+    panels: Sequence[Panels] = ()
 
     def save(self, folder: str | Path) -> Path:
         """Write ``evaluation.json`` and ``evaluation.npz`` into a folder, each by a temporary file and a rename."""
@@ -171,8 +208,11 @@ class Evaluation:
 
         raw = unpack(json.loads((folder / "evaluation.json").read_text()))
         raw["tables"] = [Table(**t) for t in raw["tables"]]
-        raw["figures"] = [Figure(**{**f, "curves": [Curve(**c) for c in f["curves"]]}) for f in raw["figures"]]
+        figure = lambda f: Figure(**{**f, "curves": [Curve(**c) for c in f["curves"]]})  # noqa: E731
+        raw["figures"] = [figure(f) for f in raw["figures"]]
         raw["scenes"] = [Scene3D(**s) for s in raw["scenes"]]
         raw["drawn"] = [DrawnScene(**s) for s in raw.get("drawn", [])]
         raw["pictures"] = [Picture(**p) for p in raw.get("pictures", [])]
+        raw["graphs"] = [RateGraph(**g) for g in raw.get("graphs", [])]
+        raw["panels"] = [Panels(**{**p, "figures": [figure(f) for f in p["figures"]]}) for p in raw.get("panels", [])]
         return cls(**raw)

@@ -86,14 +86,16 @@ def _judge(what: Any, reference: Any) -> Evaluation:
 
 def _page(evaluation: Evaluation) -> str:
     import trajlab
-    from trajlab.report import drawn, figures, populations, scenes, tables
+    from trajlab.report import drawn, figures, jump_pictures, populations, scenes, tables
 
     parts: list[tuple[str, str, Callable[[], str], Any]] = [
         ("trajectories", "Trajectories", lambda: drawn.player(evaluation.drawn), evaluation.drawn),
         ("pictures", "Populations", lambda: f'<div class="figures">{populations.cards(evaluation.pictures)}</div>', evaluation.pictures),
         ("structures", "Structures", lambda: scenes.panes(evaluation.scenes), evaluation.scenes),
+        ("graphs", "States and rates", lambda: f'<div class="figures">{jump_pictures.graph_cards(evaluation.graphs)}</div>', evaluation.graphs),
         ("tables", "Tables", lambda: "".join(map(tables.table, evaluation.tables)), evaluation.tables),
         ("figures", "Figures", lambda: _figures(figures.figure, evaluation), evaluation.figures),
+        ("panels", "Panels", lambda: jump_pictures.panel_cards(evaluation.panels), evaluation.panels),
         ("provenance", "Provenance", lambda: f'<div class="card">{tables.provenance(evaluation.provenance)}</div>', evaluation.provenance),
     ]
     shown = [(name, title, make()) for name, title, make, content in parts if content]
