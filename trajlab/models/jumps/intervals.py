@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
 
 from trajlab.catalog import unknown
 from trajlab.dynamics.jumps.generator import from_rates

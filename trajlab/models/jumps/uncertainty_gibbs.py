@@ -48,11 +48,15 @@ def _sweeps(q, known, factor, group, shape, rate, bounds, lag, first, start, sto
     return out
 
 
+def _dense(matrix: Any) -> np.ndarray:
+    return matrix.toarray() if hasattr(matrix, "toarray") else np.asarray(matrix)
+
+
 def _one_group(parametrisation: Any) -> bool:
     """Each link has the rate of one parameter, times a constant."""
     if not isinstance(parametrisation, LogRates) or parametrisation.effect.shape[1]:
         return False
-    base = parametrisation.base
+    base = _dense(parametrisation.base)
     return bool(np.isin(base, (0.0, 1.0)).all() and (base.sum(1) <= 1).all())
 
 
@@ -72,16 +76,16 @@ def gibbs(problem: Problem, starts: Float[np.ndarray, "chain parameter"], draws:
     `uncertainty_posterior.posterior`.
     """
     counts = problem.data.counts[0]
-    model = problem.parametrisation
+    model, base = problem.parametrisation, _dense(problem.parametrisation.base)
     n = model.n_states
     known, factor, group = np.zeros((n, n)), np.zeros((n, n)), np.full((n, n), -1)
-    for (i, j), offset, row in zip(model.links, model.offset, model.base, strict=True):
+    for (i, j), offset, row in zip(model.links, model.offset, base, strict=True):
         factor[i, j] = np.exp(offset)
         if row.any():
             group[i, j] = int(np.argmax(row))
         else:
             known[i, j] = np.exp(offset)
-    shape, rate = np.full(model.base.shape[1], float(tilt)), np.zeros(model.base.shape[1])
+    shape, rate = np.full(base.shape[1], float(tilt)), np.zeros(base.shape[1])
     if problem.prior is not None and problem.prior.strength:
         for i, j in np.argwhere(model.free_links() & (group >= 0)):
             shape[group[i, j]] += problem.prior.strength
