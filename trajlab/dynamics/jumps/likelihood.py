@@ -7,10 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from trajlab.catalog import unknown
+from trajlab.dynamics.jumps.eigen import eigen_gradient, pays
 from trajlab.dynamics.jumps.kernels import panel_gradient
 from trajlab.dynamics.jumps.pair_counts import PairCounts
 
 __all__ = ["Evaluation", "evaluate"]
+
+METHODS = ("auto", "eigen", "squaring")
 
 
 @dataclass(frozen=True)
@@ -43,15 +47,28 @@ class Evaluation:
         return off
 
 
-def evaluate(q: Float[np.ndarray, "state state"], counts: PairCounts) -> Evaluation:
+def evaluate(q: Float[np.ndarray, "state state"], counts: PairCounts, method: str = "auto") -> Evaluation:
     """Log-likelihood of a generator given pairs of looks, and its gradient.
 
     ``l = sum_m sum_ij C_m,ij log P_ij(dt_m)``, with ``D = sum_m int_0^dt_m exp(q^T s) (C_m / P(dt_m)) exp(q^T (dt_m - s)) ds``
     (Kalbfleisch and Lawless 1985; expected jumps and times as in Bladt and Sorensen 2005 and Hobolth and Jensen 2011). An entry of known date counts
     with the density ``sum_{r != d} P_ir q_rd``, jumps seen as they happened with ``log q_ij``, time seen without a break with ``q_ii``.
+
+    Args:
+        q: the generator.
+        counts: pairs of looks.
+        method: ``squaring`` (`kernels`: every digit of small probabilities, any generator), ``eigen`` (`eigen`: ten digits, and squaring where these
+            cannot be had) or ``auto``: eigen where there are many lags.
+
+    Raises:
+        ValueError: an unknown method.
     """
+    if method not in METHODS:
+        raise ValueError(unknown("method", method, METHODS))
     q = np.ascontiguousarray(q, dtype=np.float64)
-    loglik, free, bad = panel_gradient(q, counts.lag, counts.first, counts.start, counts.stop, counts.weight, counts.entry)
+    by_eigen = method == "eigen" or (method == "auto" and pays(len(counts.lag)))
+    sums = eigen_gradient if by_eigen else panel_gradient
+    loglik, free, bad = sums(q, counts.lag, counts.first, counts.start, counts.stop, counts.weight, counts.entry)
     impossible = None if bad < 0 else (int(counts.start[bad]), int(counts.stop[bad]))
     seen = counts.jumps > 0
     if seen.any() or counts.time.any():
