@@ -186,6 +186,12 @@ def test_far_values_rule_nothing_out():
     emission = GaussianEmission(np.array([0.0, 1.0]), np.array([1.0, 1.0]))
     q = from_rates(np.ones((2, 2)))
     assert loglik(emission, paths, q) == pytest.approx(-0.5 * 4999**2, rel=1e-3)
+    once = from_rates(np.array([[0, 1.0], [0, 0]]))  # the far value speaks for the state that is never left, the last look says no
+    kind = np.array([[JumpPaths.SIGNAL] * 3 + [JumpPaths.PANEL]])
+    paths = paths.replace(observed=torch.as_tensor(kind[0]), label=torch.tensor([-1, -1, -1, 0]))
+    found = smooth(once, Intervals.from_paths(paths), emission.likelihood(paths), np.array([1.0, 0.0]))
+    assert np.isfinite(found.loglik)
+    np.testing.assert_allclose(found.posterior[:, 0], 1)
 
 
 def test_starts():
@@ -199,6 +205,12 @@ def test_starts():
     kept = (paths.observed != JumpPaths.MISSING).numpy()
     assert (guess.label.numpy() == state.ravel()[kept]).mean() > 0.9
     assert pair_counts(guess)[0].weight.sum() == kept.sum() - 200
+    # a second look at one time is left out, and so is a missing one; the jump after it becomes a look, a later one stays a jump
+    kind = np.array([[0, 0, JumpPaths.MISSING, JumpPaths.EXACT, JumpPaths.EXACT]])
+    few = looks([[0, 1, -1, 2, 0]], kind).replace(time=torch.tensor([0.0, 0.0, 1.0, 2.0, 3.0]).double())
+    short = first_guess(few, Flip(0.1))
+    assert short.label.tolist() == [0, 2, 0]
+    assert short.observed.tolist() == [JumpPaths.PANEL, JumpPaths.PANEL, JumpPaths.EXACT]
     again = first_guess(labelled(), Flip(0.1))
     assert set(again.observed.tolist()) == {JumpPaths.PANEL, JumpPaths.ENTRY}
     assert pair_counts(again)

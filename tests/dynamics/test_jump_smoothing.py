@@ -32,11 +32,11 @@ def looks(label, time, path, n, observed=None, **more):
 
 def mixed():
     """Two paths of six looks with every kind, two at one time, a covariate, and one path of a single look."""
-    label = [0, 1, -1, -1, 2, 2, 1, 0, 2, 2, -1, 0, 1]
-    kind = [PANEL, PANEL, MISSING, CENSORED, EXACT, ENTRY, EXACT, PANEL, EXACT, EXACT, CENSORED, ENTRY, PANEL]
-    time = [0, 0.3, 1.1, 1.4, 2.0, 2.6, 5, 5.3, 5.3 + 0.7, 7, 7, 7.3, 0.0]
+    label = [0, 1, -1, -1, 2, 2, 1, 0, 2, -1, 2, 0, 1]
+    kind = [PANEL, PANEL, MISSING, CENSORED, EXACT, ENTRY, EXACT, PANEL, EXACT, CENSORED, EXACT, ENTRY, PANEL]
+    time = [0, 0.3, 1.1, 1.1, 2.0, 2.6, 5, 5.3, 6, 6.4, 7, 7, 0.0]  # the second path ends with a stay and a jump at one time
     allowed = torch.ones(13, 3, dtype=torch.bool)
-    allowed[3, 0] = allowed[10, 1] = False
+    allowed[3, 0] = allowed[9, 1] = False
     treated = torch.tensor([0.0, 0, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 0])
     return looks(label, time, [0] * 6 + [1] * 6 + [2], 3, kind, allowed=allowed, covariates={"treated": treated})
 
