@@ -84,7 +84,9 @@ FRONT_DOOR = {
     "gene_trends": "trajlab.models.gene_trends:gene_trends",
     "lineage_drivers": "trajlab.models.drivers:lineage_drivers",
     "driver_jacobian": "trajlab.models.drivers:driver_jacobian",
-    # jump processes from one look at the data
+    # jump processes
+    "MarkovJump": "trajlab.models.jumps.markov_jump:MarkovJump",
+    "MarkovJumpConfig": "trajlab.models.jumps.markov_jump_config:MarkovJumpConfig",
     "ZeroShot": "trajlab.models.jumps.zero_shot:ZeroShot",
     "ZeroShotConfig": "trajlab.models.jumps.zero_shot_config:ZeroShotConfig",
     # from noise to data

@@ -32,7 +32,8 @@ SHOWN = 100  #: windows of a first forecast
 #: what is fitted on something else than trajectories in a file, and what reads the rest of its command
 OTHERS = {"jumps": "trajlab.cli.fit_jumps:run"}
 #: methods of other nouns, and the command that fits them
-ELSEWHERE = {"sbirr": "it bridges snapshots of populations; use `trajlab bridge FILE`, which fits and judges it"}
+ELSEWHERE = {"sbirr": "it bridges snapshots of populations; use `trajlab bridge FILE`, which fits and judges it",
+             "markov_jump": "it infers rates from paths of states; use `trajlab infer FILE`, which fits and diagnoses it"}
 
 
 def options(name: str, preset: str) -> type:

@@ -4,6 +4,7 @@ TABLE: dict[str, str] = {
     "trajcast": "trajlab.models.trajcast:TrajCast",
     "geotdm": "trajlab.models.geotdm:GeoTDM",
     "sbirr": "trajlab.models.sbirr:SchrodingerBridge",
+    "markov_jump": "trajlab.models.jumps.markov_jump:MarkovJump",
 }
 
 #: Forecasters of single series; each can be called without arguments.

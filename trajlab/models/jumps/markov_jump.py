@@ -23,7 +23,8 @@ from trajlab.types import JumpPaths
 __all__ = ["MarkovJump", "MarkovJumpConfig"]
 
 LEAST_CENTRE = 1e-3  #: of the prior's centre, in observed label changes a unit of time and link
-SETTLED = 1e-8  #: relative change of the log-posterior at which EM of hidden states stops; later steps cost much and move rates by less than their error
+INDEPENDENT = 0.05  #: correlation of two looks, about exp(-3), below which they count as independent
+SETTLED = 1e-8  #: relative change of the log-posterior at which EM of hidden states stops: later steps move rates by far less than their error
 STARTS = 1.0  #: pseudo-starts, shared by all states
 
 
@@ -216,7 +217,29 @@ def _limits(data: Prepared, q: np.ndarray, bounds: tuple[float, float]) -> list[
         links = ", ".join(f"{data.name(i)}->{data.name(j)}" for i, j in high[:5])
         said.append(f"the data drive {links} beyond what looks this far apart can tell; stopped at {bounds[1]:.3g}, where the rate means 'fast'")
     shortest = min((c.lag[0] for c in data.counts if len(c.lag)), default=None)
-    if shortest is not None and len(rates) and -np.diag(q).min() * shortest > 3:
-        said.append(f"the fastest state is left after {1 / -np.diag(q).min():.3g}, but looks are {shortest:.3g} apart or more: "
+    fastest = -np.diag(q).min()
+    if shortest is None or not len(rates):
+        return said
+    if fastest * shortest > 3:
+        said.append(f"the fastest state is left after {1 / fastest:.3g}, but looks are {shortest:.3g} apart or more: "
                     "fast rates are hardly identifiable, since looks forget each other in between; look more often")
+    elif _forgotten(data.counts, 2 * shortest):
+        said.append(f"looks that are {shortest:.3g} apart tell nothing of each other: the rates are not identifiable beyond being fast, and their size "
+                    "comes from the prior; look more often")
     return said
+
+
+def _forgotten(counts: list, longest: float) -> bool:
+    """Whether looks at most so far apart are independent of each other, as far as their number can tell."""
+    table = np.zeros((counts[0].n_states,) * 2)
+    for c in counts:
+        near = (c.lag_of_pair <= longest) & ~c.entry
+        np.add.at(table, (c.start[near], c.stop[near]), c.weight[near])
+    rows, columns, total = table.sum(1), table.sum(0), table.sum()
+    there = (rows > 0) & (columns > 0)
+    if total < 20 * there.sum() ** 2 or there.sum() < 2:
+        return False
+    expected = np.outer(rows, columns)[np.ix_(there, there)] / total
+    chi2 = float(((table[np.ix_(there, there)] - expected) ** 2 / expected).sum())
+    freedom = (there.sum() - 1) ** 2
+    return chi2 / total < INDEPENDENT**2 * freedom + freedom / total
