@@ -11,6 +11,7 @@ from trajlab.dynamics.jumps import simulate as module
 from trajlab.dynamics.jumps.generator import from_rates, mean_jump_rate, stationary, transition
 from trajlab.dynamics.jumps.pair_counts import pair_counts
 from trajlab.dynamics.jumps.simulate import SignalModel, simulate
+from trajlab.dynamics.jumps.simulate_grid import grid_of
 from trajlab.types import JumpPaths
 
 THREE = from_rates(np.array([[0, 1.0, 0.3], [0.2, 0, 2.0], [1.5, 0.7, 0]]))
@@ -170,6 +171,19 @@ def test_the_cheaper_method_is_taken():
     assert own.label[3] == own.label[4]
     assert simulate(THREE, 2, np.array([[0.0, 1.0, np.nan], [0.5, 1.5, 2.5]])).time.tolist() == [0.0, 1.0, 0.5, 1.5, 2.5]
     assert mean_jump_rate(stiff) == pytest.approx(1e5 * mean_jump_rate(THREE))
+
+
+def test_lags_are_those_of_the_times():
+    lag, which = grid_of((7.0, 300), 4).lags()
+    assert lag == pytest.approx([7 / 299], rel=1e-12)
+    assert which.tolist() == [-1] + [0] * 299
+    rng = np.random.default_rng(0)
+    times = [np.sort(rng.choice([0.0, 0.1, 0.3, 0.35, 0.9], size)) for size in (1, 4, 30)]
+    grid = grid_of(times, 3)
+    lag, which = grid.lags()
+    found = np.where(which >= 0, lag[which], 0.0)
+    assert found == pytest.approx(np.concatenate([np.diff(t, prepend=t[0]) for t in times]), rel=1e-12)
+    assert len(lag) == len(set(lag.round(9)))
 
 
 @pytest.mark.parametrize(("given", "message"), [

@@ -158,8 +158,8 @@ def _seen(q: np.ndarray, initial: np.ndarray, time: np.ndarray, eps: float, seed
     first = np.arange(count, dtype=np.int64) * looks
     rate = -np.diag(q)
     start = np.random.default_rng(seed).choice(len(q), count, p=initial / initial.sum())
-    walk(rate, picking(q + np.diag(rate)), start, time[:, 0].copy(), time.reshape(-1), first, first + looks, first, streams(seed, 0, count), label,
-         0, count)
+    begun = (start, time[:, 0].copy(), streams(seed, 0, count))
+    walk((rate, picking(q + np.diag(rate))), begun, time.reshape(-1), np.stack([first, first + looks, first], 1), label, 0, count)
     if eps:
         flip(label, eps, len(q), streams(seed, 1, 1)[0], 0, len(label))
     return label.reshape(count, looks)

@@ -93,12 +93,20 @@ class _Run:
     def horizon(self) -> np.ndarray:
         return self.grid.time[self.grid.end - 1]
 
-    def moves(self) -> tuple[np.ndarray, ...]:
-        """What the functions that draw jumps begin with."""
+    @property
+    def begun(self) -> tuple[np.ndarray, ...]:
+        return self.start, self.origin, self.stream
+
+    def process(self) -> tuple[np.ndarray, np.ndarray]:
+        """What jumps are drawn from.
+
+        Raises:
+            ValueError: there would be too many.
+        """
         most = float(self.rate.max()) * float((self.horizon - self.origin).sum())
         if most > MOST_JUMPS and self.jumps() * len(self.start) > MOST_JUMPS:
             raise ValueError(f"about {self.jumps() * len(self.start):.1e} jumps would have to be drawn; use method='grid', or a shorter time")
-        return self.rate, kernels.picking(self.q + np.diag(self.rate)), self.start, self.origin
+        return self.rate, kernels.picking(self.q + np.diag(self.rate))
 
     def jumps(self) -> float:
         """About how many jumps a path makes."""
@@ -116,30 +124,30 @@ class _Run:
 
     def walk(self) -> np.ndarray:
         """States at all looks by jumps, ``[obs]``."""
-        g, out = self.grid, np.empty(int(self.grid.looks.sum()), dtype=np.int64)
-        given = (*self.moves(), g.time, g.begin, g.end, g.first, self.stream, out)
+        out = np.empty(int(self.grid.looks.sum()), dtype=np.int64)
+        given = (self.process(), self.begun, self.grid.time, self.grid.spans, out)
         self.shared(kernels.walk, given) if compiled.available() else plain.walk(*given)
         return out
 
     def chain(self) -> np.ndarray:
         """States at all looks by transition matrices, ``[obs]``."""
-        g, out = self.grid, np.empty(int(self.grid.looks.sum()), dtype=np.int64)
-        given = (*g.table(self.q), self.start, g.begin, g.end, g.first, self.stream, out)
+        out = np.empty(int(self.grid.looks.sum()), dtype=np.int64)
+        given = (*self.grid.table(self.q), self.begun, self.grid.spans, out)
         self.shared(kernels.chain, given) if compiled.available() else plain.chain(*given)
         return out
 
     def all_jumps(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Which path, the state entered and when, of all jumps, each ``[jump]``."""
-        given, end = self.moves(), self.horizon
+        given = (self.process(), self.begun, self.horizon)
         if not compiled.available():
-            return plain.jumps(*given, end, self.stream)
+            return plain.jumps(*given)
         count = np.empty(len(self.start), dtype=np.int64)
-        self.shared(kernels.count_jumps, (*given, end, self.stream, count))
+        self.shared(kernels.count_jumps, (*given, count))
         state, time = np.empty(int(count.sum()), dtype=np.int64), np.empty(int(count.sum()))
-        self.shared(kernels.write_jumps, (*given, end, self.stream, np.cumsum(count) - count, state, time))
+        self.shared(kernels.write_jumps, (*given, np.cumsum(count) - count, state, time))
         return np.repeat(np.arange(len(count)), count), state, time
 
-    def shared(self, kernel: Callable[..., None], given: tuple[np.ndarray, ...]) -> None:
+    def shared(self, kernel: Callable[..., None], given: tuple[Any, ...]) -> None:
         """The paths in equal shares on the threads; each has random numbers of its own, so that the shares do not matter."""
         count = len(self.start)
         threads = max(1, min(self.workers or os.cpu_count() or 1, count // SHARE))
@@ -180,9 +188,8 @@ def _sorted(run: _Run, paths: list[np.ndarray], labels: list[np.ndarray], times:
     """One noun of several sorts of observations; those of a path that come at one time keep their order."""
     path, label, time = np.concatenate(paths), np.concatenate(labels), np.concatenate(times)
     order = np.lexsort((time, path))
-    tensors = (torch.from_numpy(np.ascontiguousarray(value[order])) for value in (label, time, path, kind))
-    label, time, path, kind = tensors
-    return JumpPaths(label, time, path, len(run.q), kind, **about)
+    found = [torch.from_numpy(value[order]) for value in (label, time, path, kind)]
+    return JumpPaths(found[0], found[1], found[2], len(run.q), found[3], **about)
 
 
 def _about(q: Any) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -37,6 +37,11 @@ class Grid:
         return self.end - self.begin
 
     @property
+    def spans(self) -> np.ndarray:
+        """``begin, end, first`` of each path, ``[path 3]``."""
+        return np.stack([self.begin, self.end, self.first], 1)
+
+    @property
     def path(self) -> np.ndarray:
         """The path of each look, ``[obs]``."""
         count = len(self.begin)

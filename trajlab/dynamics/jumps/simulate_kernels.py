@@ -3,8 +3,13 @@
 Every path has random numbers of its own: the k-th is a hash of the path's key and k (splitmix64; Steele, Lea and Flood 2014). Paths therefore depend
 neither on the number of threads nor on each other, and `trajlab.dynamics.jumps.simulate_plain` draws the same ones without a compiler.
 
-Observations of all paths lie one after another: those of path p begin at ``first[p]`` and are taken at ``time[begin[p]:end[p]]``, so that paths may
-share a grid.
+What several functions take:
+
+- ``process``: the rate of leaving each state, ``[state]``, and `picking` of the rates, ``[state state]``;
+- ``begun``: of each path its first state, when it has it (no look may be earlier) and its key, each ``[path]``;
+- ``looks``: of each path ``begin, end, first``, ``[path 3]``: it looks at ``time[begin:end]``, and what it sees stands in ``out`` from ``first`` on,
+  so that paths may share a grid;
+- ``low, high``: the paths to make, ``low .. high - 1``.
 """
 
 from __future__ import annotations
@@ -75,20 +80,15 @@ def _wait(key, rate):
 
 
 @nb.njit(cache=True, nogil=True)
-def walk(rate, table, start, origin, time, begin, end, first, stream, out, low, high):
-    """Paths ``low .. high - 1`` jump by jump, looked at on their grids.
-
-    Args:
-        rate: of leaving each state, ``[state]``; table: `picking` of the rates, ``[state state]``.
-        start, origin: state of each path and when it has it, ``[path]``; no look may be earlier.
-        time: of looks; begin, end, first: see the head of the file, ``[path]``.
-        stream: keys, ``[path]``; out: states seen, filled in.
-    """
+def walk(process, begun, time, looks, out, low, high):
+    """Paths jump by jump, and what is seen of them; ``out`` is filled in."""
+    rate, table = process
+    start, origin, stream = begun
     for p in range(low, high):
-        key, state, at = stream[p], start[p], first[p]
+        key, state, at = stream[p], start[p], looks[p, 2]
         key += GOLDEN
         jump = origin[p] + _wait(key, rate[state])
-        for i in range(begin[p], end[p]):
+        for i in range(looks[p, 0], looks[p, 1]):
             while jump <= time[i]:
                 key += GOLDEN
                 state = _pick(table[state], uniform(key))
@@ -99,16 +99,18 @@ def walk(rate, table, start, origin, time, begin, end, first, stream, out, low, 
 
 
 @nb.njit(cache=True, nogil=True)
-def chain(table, which, start, begin, end, first, stream, out, low, high):
-    """Paths ``low .. high - 1`` from look to look.
+def chain(table, which, begun, looks, out, low, high):
+    """Paths from look to look.
 
     Args:
         table: `picking` of the transition matrix of each distinct lag, ``[lag state state]``.
         which: the lag that ends at each time, as a number of the table; -1 where no time has passed.
+        begun, looks, out, low, high: see the head of the file.
     """
+    start, _, stream = begun
     for p in range(low, high):
-        key, state, at = stream[p], start[p], first[p]
-        for i in range(begin[p], end[p]):
+        key, state, at = stream[p], start[p], looks[p, 2]
+        for i in range(looks[p, 0], looks[p, 1]):
             if which[i] >= 0:
                 key += GOLDEN
                 state = _pick(table[which[i], state], uniform(key))
@@ -117,8 +119,10 @@ def chain(table, which, start, begin, end, first, stream, out, low, high):
 
 
 @nb.njit(cache=True, nogil=True)
-def count_jumps(rate, table, start, origin, end, stream, count, low, high):
+def count_jumps(process, begun, end, count, low, high):
     """How often each path jumps up to its end, ``[path]``; the same jumps as `walk` makes."""
+    rate, table = process
+    start, origin, stream = begun
     for p in range(low, high):
         key, state, jumps = stream[p], start[p], 0
         key += GOLDEN
@@ -133,8 +137,10 @@ def count_jumps(rate, table, start, origin, end, stream, count, low, high):
 
 
 @nb.njit(cache=True, nogil=True)
-def write_jumps(rate, table, start, origin, end, stream, first, state_of, time_of, low, high):
+def write_jumps(process, begun, end, first, state_of, time_of, low, high):
     """States entered and when, from ``first[p]`` on for path p."""
+    rate, table = process
+    start, origin, stream = begun
     for p in range(low, high):
         key, state, at = stream[p], start[p], first[p]
         key += GOLDEN

@@ -8,6 +8,7 @@ from trajlab.dynamics.jumps.simulate_kernels import GOLDEN, mixed
 
 __all__ = ["chain", "flip", "jumps", "walk"]
 
+Arrays = tuple[np.ndarray, ...]
 CHUNK = 8192  #: paths that are in memory at a time
 
 
@@ -25,9 +26,10 @@ def _wait(key: np.ndarray, rate: np.ndarray) -> np.ndarray:
         return -np.log(uniform(key)) / rate
 
 
-def jumps(rate: np.ndarray, table: np.ndarray, start: np.ndarray, origin: np.ndarray, end: np.ndarray, stream: np.ndarray
-          ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def jumps(process: Arrays, begun: Arrays, end: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Jumps of all paths up to their ends, path by path: which path, the state entered, and when, each ``[jump]``."""
+    rate, table = process
+    start, origin, stream = begun
     key, state, path = stream + GOLDEN, start.astype(np.int64), np.arange(len(start))
     time = origin + _wait(key, rate[state])
     found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = [(path[:0], state[:0], time[:0])]
@@ -46,21 +48,20 @@ def jumps(rate: np.ndarray, table: np.ndarray, start: np.ndarray, origin: np.nda
     return path[order], state[order], time[order]
 
 
-def walk(rate: np.ndarray, table: np.ndarray, start: np.ndarray, origin: np.ndarray, time: np.ndarray, begin: np.ndarray, end: np.ndarray,
-         first: np.ndarray, stream: np.ndarray, out: np.ndarray) -> None:
-    """Jump by jump, looked at on the grids of the paths; arguments as in `simulate_kernels.walk`."""
-    for low in range(0, len(start), CHUNK):
+def walk(process: Arrays, begun: Arrays, time: np.ndarray, looks: np.ndarray, out: np.ndarray) -> None:
+    """Jump by jump, and what is seen; arguments as in `simulate_kernels.walk`."""
+    for low in range(0, len(looks), CHUNK):
         part = slice(low, low + CHUNK)
-        b, e, f = begin[part], end[part], first[part]
-        path, state, at = jumps(rate, table, start[part], origin[part], np.where(e > b, time[np.maximum(e, 1) - 1], -np.inf), stream[part])
-        looks = e - b
+        b, e, f = looks[part].T
+        start = begun[0][part]
+        path, state, at = jumps(process, tuple(value[part] for value in begun), time[e - 1])
         look = _first_look(time, b, e, path, at) + (f - f[0])[path]
         # labels of path p are entries of [start, its jumps...]; the number of jumps up to a look says which
-        total = int(looks.sum())
+        total = int((e - b).sum())
         passed = np.cumsum(np.bincount(look, minlength=total))
         before = np.concatenate([[0], np.cumsum(np.bincount(path, minlength=len(b)))[:-1]])
-        entered = np.insert(state, before, start[part])
-        out[f[0] : f[0] + total] = entered[passed + np.repeat(np.arange(len(b)), looks)]
+        entered = np.insert(state, before, start)
+        out[f[0] : f[0] + total] = entered[passed + np.repeat(np.arange(len(b)), e - b)]
 
 
 def _first_look(time: np.ndarray, begin: np.ndarray, end: np.ndarray, path: np.ndarray, at: np.ndarray) -> np.ndarray:
@@ -75,9 +76,10 @@ def _first_look(time: np.ndarray, begin: np.ndarray, end: np.ndarray, path: np.n
     return np.searchsorted(own + 1j * clock, path + 1j * at) - start[path]
 
 
-def chain(table: np.ndarray, which: np.ndarray, start: np.ndarray, begin: np.ndarray, end: np.ndarray, first: np.ndarray, stream: np.ndarray,
-          out: np.ndarray) -> None:
+def chain(table: np.ndarray, which: np.ndarray, begun: Arrays, looks: np.ndarray, out: np.ndarray) -> None:
     """From look to look; arguments as in `simulate_kernels.chain`."""
+    start, _, stream = begun
+    begin, end, first = looks.T
     key, state = stream.copy(), start.astype(np.int64)
     for k in range(int((end - begin).max(initial=0))):
         on = np.flatnonzero(begin + k < end)
