@@ -224,7 +224,7 @@ def _limits(data: Prepared, q: np.ndarray, bounds: tuple[float, float]) -> list[
         said.append(f"the fastest state is left after {1 / fastest:.3g}, but looks are {shortest:.3g} apart or more: "
                     "fast rates are hardly identifiable, since looks forget each other in between; look more often")
     elif _forgotten(data.counts, 2 * shortest):
-        said.append(f"looks that are {shortest:.3g} apart tell nothing of each other: the rates are not identifiable beyond being fast, and their size "
+        said.append(f"looks {shortest:.3g} apart tell nothing of each other: the rates are not identifiable beyond being fast, and their size "
                     "comes from the prior; look more often")
     return said
 
@@ -242,4 +242,4 @@ def _forgotten(counts: list, longest: float) -> bool:
     expected = np.outer(rows, columns)[np.ix_(there, there)] / total
     chi2 = float(((table[np.ix_(there, there)] - expected) ** 2 / expected).sum())
     freedom = (there.sum() - 1) ** 2
-    return chi2 / total < INDEPENDENT**2 * freedom + freedom / total
+    return bool(chi2 / total < INDEPENDENT**2 * freedom + freedom / total)
