@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from scipy.special import expit
 
 from trajlab.catalog import unknown
 from trajlab.dynamics.jumps.generator import from_rates
 from trajlab.models.jumps.uncertainty_bootstrap import bootstrap, corrected_quantiles
-from trajlab.models.jumps.uncertainty_laplace import Laplace, laplace
+from trajlab.models.jumps.uncertainty_laplace import LOGIT, Laplace, laplace
 from trajlab.models.jumps.uncertainty_posterior import PosteriorConfig, posterior
 from trajlab.models.jumps.uncertainty_profile import profile
 
@@ -163,20 +164,23 @@ def _percentiles(values: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarr
 
 
 def _natural(mode: Laplace, k: int, low: float, high: float, level: float, method: str) -> Interval:
-    estimate = mode.x[k]
+    name, estimate = mode.names[k], mode.x[k]
     if mode.logs[k]:
+        back = expit if name.startswith(LOGIT) else np.exp
         # what is at the lowest rate that is considered may as well be zero
-        low = 0.0 if low <= mode.bounds[0, k] else np.exp(low)
-        estimate, high = np.exp(estimate), np.inf if high >= mode.bounds[1, k] else np.exp(high)
-    return Interval(mode.names[k], float(estimate), float(low), float(high), level, method, _note(mode.status[k], low, high))
+        low, estimate = 0.0 if low <= mode.bounds[0, k] else back(low), back(estimate)
+        high = (1.0 if name.startswith(LOGIT) else np.inf) if high >= mode.bounds[1, k] else back(high)
+    note = _note(mode.status[k], float(low), float(high))
+    return Interval(name.removeprefix(LOGIT), float(estimate), float(low), float(high), level, method, note)
 
 
 def _note(status: str, low: float, high: float) -> str:
-    if status == "flat" or (low <= 0 and np.isinf(high)):
+    nothing_below, nothing_above = low in (0.0, -np.inf), np.isinf(high)
+    if status == "flat" or (nothing_below and nothing_above):
         return "not determined by the data"
-    if status == "low" or low == 0:
+    if nothing_below:
         return "may be zero: only an upper limit is known"
-    return "too fast for the looks: only a lower limit is known" if status == "high" or np.isinf(high) else ""
+    return "too fast for the looks: only a lower limit is known" if nothing_above else ""
 
 
 def _of_rates(fit: Any, level: float, method: str, seed: int, draws: int | None, config: PosteriorConfig | None) -> tuple[Interval, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,12 @@ from jaxtyping import Float
 from scipy import stats
 
 from trajlab.catalog import unknown
+from trajlab.dynamics.jumps.emissions import Exactly
 from trajlab.dynamics.jumps.pair_counts import pair_counts
 from trajlab.dynamics.jumps.resimulate import resample_paths, resimulate
 from trajlab.models.jumps.optimise import optimise
 from trajlab.models.jumps.prepare import labelled
-from trajlab.models.jumps.problem import Problem, SeenStates
+from trajlab.models.jumps.problem import SeenStates
 from trajlab.types import JumpPaths
 
 __all__ = ["Bootstrap", "bootstrap", "corrected_quantiles", "refit"]
@@ -82,29 +83,38 @@ def _simulated(fit: Any, seed: int) -> JumpPaths:
 
 
 def _noise(fit: Any) -> Any:
-    """What `resimulate` needs of an emission: a matrix of labels, or what draws signals."""
+    """What `resimulate` needs of an emission: a matrix of labels, or what draws signals; None where labels are what they say."""
     noise = fit.noise
-    if noise is None or hasattr(noise, "draw"):
-        return noise
-    matrix = getattr(noise, "matrix", None)
-    return matrix(fit.paths.n_states) if callable(matrix) else matrix
+    if noise is None or isinstance(noise, Exactly):
+        return None
+    if hasattr(noise, "mean"):
+        return _Signals(noise)
+    return noise.matrix(fit.paths.n_states) if callable(noise.matrix) else noise.matrix
+
+
+@dataclass(frozen=True)
+class _Signals:
+    """Draws signals from a Gaussian emission (its covariances) or one of Student (its scales and degrees of freedom)."""
+
+    emission: Any
+
+    def draw(self, state: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        mean = self.emission.mean
+        normal = rng.standard_normal((len(state), mean.shape[1]))
+        if hasattr(self.emission, "factor"):
+            return mean[state] + np.einsum("oij,oj->oi", self.emission.factor[state], normal)
+        stretch = np.sqrt(self.emission.df / rng.chisquare(self.emission.df, (len(state), 1)))
+        return mean[state] + self.emission.scale[state] * normal * stretch
 
 
 def refit(fit: Any, paths: JumpPaths) -> Float[np.ndarray, "parameter"]:
     """The parameters that other paths make most likely, searched from those of the fit, under the same prior and bounds."""
     problem = fit.problem
     if isinstance(problem.data, SeenStates):
-        data: Any = tuple(pair_counts(labelled(paths), problem.parametrisation.covariates, fit.config.most_lags))
-        reference = dict(zip(problem.parametrisation.covariates, problem.reference, strict=True)) or None
-        other = Problem(data, problem.parametrisation, problem.prior, problem.rate_bounds, problem.effect_scale, reference)
+        other = problem.with_data(pair_counts(labelled(paths), problem.parametrisation.covariates, fit.config.most_lags))
     else:
-        other = problem.with_data(replace_data(problem.data, paths))
+        other = problem.with_data(problem.data.with_paths(paths))
     return optimise(other, np.clip(fit.x, *other.bounds)).x
-
-
-def replace_data(data: Any, paths: JumpPaths) -> Any:
-    """Hidden data of the same model for other paths."""
-    return data.with_paths(paths) if hasattr(data, "with_paths") else replace(data, paths=paths)
 
 
 def corrected_quantiles(draws: Float[np.ndarray, "draw ..."], estimate: Any, level: float) -> tuple[np.ndarray, np.ndarray]:

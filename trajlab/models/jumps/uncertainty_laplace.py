@@ -15,6 +15,7 @@ __all__ = ["Laplace", "laplace", "log_parameters"]
 
 EDGE = 1e-3  #: a parameter closer than this to its bound is at it
 FEW = 0.5  #: information on a log-rate, in jumps, below which it is not known from below
+LOGIT = "logit "  #: before the name of a share that is estimated by its logit
 TAIL = 7  #: degrees of freedom of proposals
 FLAT = 1 / 25  #: information below which a direction is not known at all (a standard deviation of 5 in a logarithm)
 
@@ -32,7 +33,7 @@ class Laplace:
         shape, rate: of the Gamma law of the rate where the status is ``"low"``, ``[parameter]``; slope of the log-posterior in ``rate`` where
             it is ``"high"``.
         bounds: lower and upper ends, ``[2 parameter]``.
-        logs: which parameters are logarithms of rates, ``[parameter]``.
+        logs: which parameters are logarithms of what may be zero (`log_parameters`), ``[parameter]``.
         problem: the log-posterior.
     """
 
@@ -167,8 +168,7 @@ def _root(covariance: np.ndarray) -> np.ndarray:
 
 
 def log_parameters(problem: Any) -> Bool[np.ndarray, "parameter"]:
-    """Which parameters are logarithms of rates."""
+    """Which parameters are logarithms of what may be zero: rates, and the level of label noise (whose logit is its logarithm near zero)."""
     kind = list(getattr(problem.parametrisation, "kind", ()))
     kind += [""] * (len(problem.names) - len(kind))
-    return np.array([k == "rate" for k in kind], dtype=bool)
-
+    return np.array([k == "rate" or name.startswith(LOGIT) for k, name in zip(kind, problem.names, strict=True)], dtype=bool)
