@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float
 
 from trajlab.data.adapters.jump_pieces import select_paths
@@ -53,7 +54,10 @@ def replicates(fit: Any, count: int = 40, seed: int = 0) -> tuple[Looks, list[Lo
         paths = select_paths(paths, np.linspace(0, paths.n_paths - 1, MOST_PATHS).astype(int).tolist())
     q, group = _generators(fit, paths)
     noise = _noise(fit) if not hasattr(fit.noise, "mean") or hasattr(fit.noise, "draw") else _Drawn(fit.noise)
-    made = [resimulate(paths, q, fit.initial, group, noise, seed + k) for k in range(count)]
+    made = []
+    for k in range(count):
+        longer, place = _followed_on(paths, np.random.default_rng((seed, k)))
+        made.append(resimulate(longer, q, fit.initial, None if group is None else group[place], noise, seed + k))
     step = _grid(paths)
     return looks(paths, step, fit), [looks(m, step, fit) for m in made]
 
@@ -158,6 +162,49 @@ def prevalence(seen: Looks, time: Float[np.ndarray, "time"]) -> Float[np.ndarray
         if len(there) >= 10:
             place = np.searchsorted(key, there * reach + t, side="right") - 1
             out[:, column] = np.bincount(seen.label[place], minlength=seen.n_states) / len(there)
+    return out
+
+
+def _followed_on(paths: JumpPaths, rng: np.random.Generator) -> tuple[JumpPaths, np.ndarray]:
+    """Paths that ended by an entry at a known date (a death) are looked at further, as they would have been had it come later: at the usual interval,
+    until the end of following of a path that was followed for longer (drawn with the weights of Kaplan and Meier for these ends). Also tells which
+    observation each is made of."""
+    label, time, path, kind = (np.asarray(v.cpu()) for v in (paths.label, paths.time, paths.path, paths.observed))
+    first = np.searchsorted(path, np.arange(paths.n_paths + 1))
+    last = first[1:] - 1
+    dead = kind[last] == JumpPaths.ENTRY
+    place = np.arange(len(label))
+    if not dead.any():
+        return paths, place
+    long = time[last] - time[first[:-1]]
+    usual = float(np.median(np.diff(time)[np.diff(path) == 0]))
+    end = _ends_of_following(long, dead, rng)
+    more = np.where(dead & (usual > 0), np.minimum(np.floor((end - long) / max(usual, 1e-300)), 1000), 0).astype(int).clip(min=0)
+    number = np.repeat(np.arange(len(more)), more)
+    step = np.arange(more.sum()) - np.repeat(np.cumsum(more) - more, more) + 1
+    place = np.concatenate([place, last[number]])
+    clock = np.concatenate([time, time[last[number]] + step * usual])
+    order = np.lexsort((clock, path[place]))
+    place, clock, added = place[order], clock[order], order >= len(label)
+    pick = torch.from_numpy(place)
+    take = lambda value: None if value is None else value.cpu()[pick]  # noqa: E731
+    kinds = np.where(added, JumpPaths.PANEL, kind[place])
+    return paths.replace(label=take(paths.label), time=torch.from_numpy(clock), path=take(paths.path), observed=torch.from_numpy(kinds),
+                         allowed=take(paths.allowed), signal=take(paths.signal), covariates={k: take(v) for k, v in paths.covariates.items()},
+                         source={}), place
+
+
+def _ends_of_following(long: np.ndarray, dead: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """How long each path that ended by a death would have been followed; the longest that any was, where none was followed for longer."""
+    order = np.lexsort((~dead, long))
+    at_risk = len(long) - np.arange(len(long))
+    left = np.concatenate([[1.0], np.cumprod(1.0 - ~dead[order] / at_risk)])
+    weight = np.empty(len(long))
+    weight[order] = -np.diff(left)
+    out = long.copy()
+    for k in np.flatnonzero(dead):
+        chance = np.where(long > long[k], weight, 0.0)
+        out[k] = long[rng.choice(len(long), p=chance / chance.sum())] if chance.sum() > 0 else long.max()
     return out
 
 

@@ -18,10 +18,10 @@ MODES = 3
 LEAST = 0.3  #: of the lag between looks: faster timescales cannot be seen and are not drawn
 FULL = 4  #: states up to which every pair gets a panel of its own
 MOST_STATES = 6  #: drawn in one figure, the heaviest
-BAND = "Bands: 95 % of paths simulated from the fit and looked at as the data were."
+BAND = "Bands: 95 % of data sets simulated from the fit and looked at as the data were."
 
 
-def jump_figures(fit: Any, replicates: tuple[Looks, list[Looks]], weight: np.ndarray) -> tuple[list[Figure], list[Panels]]:
+def jump_figures(fit: Any, replicates: tuple[Looks, list[Looks]], weight: np.ndarray) -> list[Panels]:
     """All of them that the data allow.
 
     Args:
@@ -31,62 +31,54 @@ def jump_figures(fit: Any, replicates: tuple[Looks, list[Looks]], weight: np.nda
     """
     data, made = replicates
     steps = _steps(data, fit.generator)
-    figures = [implied_timescales(fit, data, made, steps), dwell_times(fit, data, made, weight), occupancy_over_time(fit, data, made, weight)]
-    panels = chapman_kolmogorov_panels(fit, data, made, steps, weight)
-    return [f for f in figures if f is not None], [panels] if panels is not None else []
+    panels = [chapman_kolmogorov_panels(fit, data, made, steps, weight), implied_timescales(fit, data, made, steps),
+              dwell_times(fit, data, made, weight), occupancy_over_time(fit, data, made, weight)]
+    return [p for p in panels if p is not None and p.figures]
 
 
-def implied_timescales(fit: Any, data: Looks, made: list[Looks], steps: Sequence[int]) -> Figure | None:
-    """Timescales of the transition matrices between looks k apart; None where nothing can be seen."""
+def implied_timescales(fit: Any, data: Looks, made: list[Looks], steps: Sequence[int]) -> Panels:
+    """Timescales of the transition matrices between looks k apart."""
     own = relaxation(fit.generator).time
     lag = np.array([step_counts(data, k)[1] for k in steps])
     modes = int(min(MODES, max(1, (own[np.isfinite(own)] > LEAST * lag[0]).sum()), len(own)))
     found = compare(lambda one: timescales(one, list(steps), modes), data, made)
-    curves = []
+    figures = []
     for m in range(modes):
         if np.isfinite(found.data[:, m]).any():
-            curves.append(Curve(f"data, {m + 1}", lag, found.data[:, m], style="points"))
-            curves.append(Curve(f"model, {m + 1}", lag, found.model[:, m], found.band[:, m]))
-    if not curves:
-        return None
-    lines = ", ".join(f"{t:.3g}" for t in own[:modes] if np.isfinite(t))
-    return Figure("Implied timescales", f"lag{_unit(fit)}", f"timescale{_unit(fit)}", curves,
-                  note=f"−lag / log|eigenvalue| of the matrix of transitions between looks, the slowest first. Relaxation times of the generator: "
-                       f"{lines}{_word(fit)}. A right model lies on its data at all lags. {BAND}")
+            line = [Curve("generator", lag, np.full(len(lag), own[m]))] if np.isfinite(own[m]) else []
+            figures.append(Figure(("slowest", "second", "third")[m], f"lag{_unit(fit)}", f"timescale{_unit(fit)}",
+                                  [*_pair(lag, found.data[:, m], found.model[:, m], found.band[:, m]), *line]))
+    return Panels("Implied timescales", figures, 3, "−lag / log|eigenvalue| of the matrix of transitions between looks. The line is the generator's "
+                  f"relaxation time; wrong labels pull data and model below it at short lags, alike. {BAND}")
 
 
-def dwell_times(fit: Any, data: Looks, made: list[Looks], weight: np.ndarray) -> Figure | None:
+def dwell_times(fit: Any, data: Looks, made: list[Looks], weight: np.ndarray) -> Panels:
     """Survival of stays in each state."""
-    long = _longest_stay(data)
-    time = np.linspace(0.0, long, 33)
+    time = np.linspace(0.0, _longest_stay(data), 33)
     found = compare(lambda one: dwell_survival(one, time), data, made)
-    curves = []
+    figures = []
     for s in _heaviest(weight, np.isfinite(found.data).sum(1) > 2):
-        curves.append(Curve(f"data, {fit.names[s]}", time, _positive(found.data[s]), style="points"))
-        curves.append(Curve(f"model, {fit.names[s]}", time, _positive(found.model[s]), np.minimum(found.band[s], 0.9 * _positive(found.model[s]))))
-    if not curves:
-        return None
-    return Figure("Dwell times", f"time since entry{_unit(fit)}", "share of stays that go on", curves, logy=True,
-                  note=f"From the first look at a state to the first look elsewhere. {BAND} Data that leave their band speak for hidden states "
-                       "(stays that are not exponential).")
+        model = _positive(found.model[s])
+        figures.append(Figure(fit.names[s], f"time since entry{_unit(fit)}", "share that stays",
+                              _pair(time, _positive(found.data[s]), model, np.minimum(found.band[s], 0.9 * np.nan_to_num(model))), logy=True))
+    return Panels("Dwell times", figures, 3, "Share of stays that last longer, from the first look at a state to the first look elsewhere. Data that "
+                  f"leave their band speak for hidden states behind this one: stays that are not exponential. {BAND}")
 
 
-def occupancy_over_time(fit: Any, data: Looks, made: list[Looks], weight: np.ndarray) -> Figure | None:
-    """Share of paths in each state since the start of the path."""
+def occupancy_over_time(fit: Any, data: Looks, made: list[Looks], weight: np.ndarray) -> Panels | None:
+    """Share of paths in each state since the start of the path; None for fewer than ten paths."""
     last = np.maximum.reduceat(data.time, np.searchsorted(data.path, np.arange(data.path[-1] + 1)))
     if len(last) < 10:
         return None
     time = np.linspace(0.0, float(np.quantile(last, 0.9)) or 1.0, 25)
     found = compare(lambda one: prevalence(one, time), data, made)
-    curves = []
-    for s in _heaviest(weight, np.isfinite(found.data).any(1)):
-        curves.append(Curve(f"data, {fit.names[s]}", time, found.data[s], style="points"))
-        curves.append(Curve(f"model, {fit.names[s]}", time, found.model[s], found.band[s]))
-    return Figure("Occupancy over time", f"time since the first look{_unit(fit)}", "share of paths", curves,
-                  note=f"By the last look; paths are counted while they are followed, and on where they have ended for good. {BAND}")
+    figures = [Figure(fit.names[s], f"time{_unit(fit)}", "share of paths",
+                      _pair(time, found.data[s], found.model[s], found.band[s])) for s in _heaviest(weight, np.isfinite(found.data).any(1))]
+    return Panels("Occupancy over time", figures, 4 if len(figures) == 4 else 3, "Time since a path's first look, states by the last look before. "
+                  f"Paths are counted while they are followed, and for ever where they have ended for good. {BAND}")
 
 
-def chapman_kolmogorov_panels(fit: Any, data: Looks, made: list[Looks], steps: Sequence[int], weight: np.ndarray) -> Panels | None:
+def chapman_kolmogorov_panels(fit: Any, data: Looks, made: list[Looks], steps: Sequence[int], weight: np.ndarray) -> Panels:
     """Share of looks at i that are followed by j, k looks later; all pairs for few states, else the return to each state."""
     lag = np.array([step_counts(data, k)[1] for k in steps])
     found = compare(lambda one: transition_shares(one, list(steps)), data, made)
@@ -95,13 +87,15 @@ def chapman_kolmogorov_panels(fit: Any, data: Looks, made: list[Looks], steps: S
     pairs = [(i, i) for i in states] if n > FULL else [(i, j) for i in states for j in range(n)]
     figures = []
     for i, j in pairs:
-        curves = [Curve("data", lag, found.data[:, i, j], style="points"), Curve("model", lag, found.model[:, i, j], found.band[:, i, j])]
+        curves = _pair(lag, found.data[:, i, j], found.model[:, i, j], found.band[:, i, j])
         figures.append(Figure(f"{fit.names[i]} → {fit.names[j]}", f"lag{_unit(fit)}", "share", curves))
-    if not figures:
-        return None
     columns = n if n <= FULL else 3
     which = "" if n <= FULL else f" Returns to {'each state' if len(states) == n else f'the {len(states)} heaviest states'}."
     return Panels("Chapman-Kolmogorov test", figures, columns, f"Share of looks at one state that are followed by another after a lag.{which} {BAND}")
+
+
+def _pair(x: np.ndarray, data: np.ndarray, model: np.ndarray, band: np.ndarray) -> list[Curve]:
+    return [Curve("data", x, data, style="points"), Curve("model", x, model, band)]
 
 
 def _steps(data: Looks, q: np.ndarray) -> list[int]:
@@ -136,7 +130,3 @@ def _positive(value: np.ndarray) -> np.ndarray:
 
 def _unit(fit: Any) -> str:
     return "" if fit.time_unit == "1" else f" ({fit.time_unit})"
-
-
-def _word(fit: Any) -> str:
-    return "" if fit.time_unit == "1" else f" {fit.time_unit}"

@@ -21,7 +21,7 @@ __all__ = ["PageConfig", "jump_evaluation"]
 
 MOST_MATRIX = 12  #: states up to which mean first-passage times are shown
 MOST_ROWS = 60  #: links in the table of rates, the fastest
-FEW = 0.5  #: expected jumps below which a link is dotted in the graph
+VAGUE = 5.0  #: a link is dotted in the graph where its interval begins below its rate over this
 
 
 @dataclass(frozen=True)
@@ -110,11 +110,18 @@ def jump_evaluation(fit: JumpFit, name: str = "paths", config: PageConfig | None
     """
     config = config or PageConfig()
     found = Found(fit, config)
-    checks = list(fit.diagnose(config.seed)) if config.diagnose and fit.problem is not None else []
+    checks = _diagnosed(fit, config)
     tables = [_rates(found), _states(found), _relaxation(found), *_noise(fit), *_effects(found), *_passage(found), *_cycles(found), *_checks(checks)]
-    figures, panels = ([], []) if not config.replicates else jump_figures(fit, replicates(fit, config.replicates, config.seed), found.weight)
-    return Evaluation(f"Jump process of {name}", _summary(found, checks), tables, figures, provenance=_provenance(fit, config),
+    panels = [] if not config.replicates else jump_figures(fit, replicates(fit, config.replicates, config.seed), found.weight)
+    return Evaluation(f"Jump process of {name}", _summary(found, checks), tables, provenance=_provenance(fit, config),
                       graphs=[_graph(found)], panels=panels)
+
+
+def _diagnosed(fit: JumpFit, config: PageConfig) -> list[Any]:
+    from importlib.util import find_spec
+
+    there = find_spec("trajlab.models.jumps.diagnose") is not None
+    return list(fit.diagnose(config.seed)) if config.diagnose and fit.problem is not None and there else []
 
 
 def _summary(found: Found, checks: Sequence[Any]) -> str:
@@ -125,8 +132,7 @@ def _summary(found: Found, checks: Sequence[Any]) -> str:
     if fit.level is not None:
         lines.append(f"- labels replaced by a random one with probability {fit.level:.3g}")
     if not found.ends:
-        lines.append(f"- entropy production {_said(found.interval(entropy_production))}{found.per.removeprefix(',')}: "
-                     f"{'links that are not run back make it infinite' if np.isinf(entropy_production(found.q)) else '0 is detailed balance'}")
+        lines.append(f"- entropy production{found.per}: {_entropy(found)}")
     lines += [f"- note: {note}" for note in fit.paths.source.get("notes", ())]
     doubts = list(fit.warnings) + [c.sentence for c in checks if c.warning]
     if doubts:
@@ -134,6 +140,15 @@ def _summary(found: Found, checks: Sequence[Any]) -> str:
     by = _METHOD[found.config.intervals] if fit.problem is not None else "the network's own widths"
     return "\n".join(lines) + (f"\n\nIntervals are {found.config.level:.0%}, by {by}. The model: states jump without memory, at rates that do not "
                                "change in time. Checks and figures say whether the data agree.")
+
+
+def _entropy(found: Found) -> str:
+    value, low, high = (float(v) for v in found.interval(entropy_production))
+    if np.isinf(value):
+        least = float(entropy_production(found.q, one_way="leave-out"))
+        return f"infinite, since some links are not run back (the others produce {least:.3g})"
+    known = f"{value:.3g} ({low:.3g} to {high:.3g}); 0 is detailed balance"
+    return known if low <= value else f"{known}. The estimate is below its interval, since links that are hardly known add to it"
 
 
 _METHOD = {"laplace": "the curvature of the posterior in logarithms of rates", "profile": "profiles of the posterior",
@@ -252,10 +267,13 @@ def _title(check: Any) -> str:
 
 
 def _graph(found: Found) -> RateGraph:
-    few = found.q * found.time[:, None] < FEW
+    vague = np.zeros(found.q.shape, dtype=bool)
+    for i, j in found.links.tolist():
+        known = found.rate(i, j)
+        vague[i, j] = known is not None and float(known.low) < found.q[i, j] / VAGUE
     note = (f"Area: {'share of the watched time' if found.ends else 'stationary share'} (small states are drawn larger). Width of arrows: root of "
-            f"the rate{found.per}. Orange: no way back, or hardly one jump back in these data. Dotted: less than half a jump in these data.")
-    return RateGraph("Generator", np.where(found.fit.links, found.q, 0.0), found.weight, list(found.fit.names), found.back & ~few, few,
+            f"the rate{found.per}. Orange: no way back, or hardly one jump back in these data. Dotted: hardly known (see the interval).")
+    return RateGraph("Generator", np.where(found.fit.links, found.q, 0.0), found.weight, list(found.fit.names), found.back & ~vague, vague,
                      found.fit.time_unit, note)
 
 
@@ -289,7 +307,3 @@ def _provenance(fit: JumpFit, config: PageConfig) -> dict[str, Any]:
 
 def _number(value: Any) -> float | None:
     return None if value is None else float(value)
-
-
-def _said(found: tuple[np.ndarray, np.ndarray, np.ndarray]) -> str:
-    return f"{float(found[0]):.3g} ({float(found[1]):.3g} to {float(found[2]):.3g})"

@@ -8,7 +8,7 @@ from jaxtyping import Float
 __all__ = ["layout"]
 
 SWEEPS = 300
-WEAK = 0.01  #: of the fastest rate out of either end: slower links do not draw states together
+WEAK = 0.1  #: of the fastest rate out of either end: slower links do not draw states together
 
 
 def layout(rates: Float[np.ndarray, "state state"]) -> Float[np.ndarray, "state 2"]:

@@ -64,10 +64,9 @@ def generator_graph(ax: Axes, rates: Any, weight: Any = None, names: Sequence[st
         fits = 3.4 * len(name) < r
         ax.annotate(name, (x, y), xytext=(0, 0 if fits else -r - 7), textcoords="offset points", ha="center", va="center", fontsize=10,
                     color=colours["ink"], zorder=6, fontweight="bold")
-    if len(links) <= MOST_RATES:
-        for i, j in links:
-            if not dotted[i, j]:
-                _value(ax, place[i], place[j], q[i, j], colours)
+    written = [link for link in links if not dotted[link]]
+    for i, j in written if len(written) <= MOST_RATES else []:
+        _value(ax, place[i], place[j], q[i, j], colours)
 
 
 def _checked(rates: Any, weight: Any, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray, Sequence[str]]:
@@ -149,7 +148,7 @@ def panel(ax: Axes, result: Figure) -> None:
 
 def graph_cards(graphs: Sequence[RateGraph]) -> str:
     """One card a generator."""
-    return "".join(_card(g.title, graph_svg(g, k), g.note) for k, g in enumerate(graphs))
+    return "".join(_card(g.title, graph_svg(g, k), g.note, 44) for k, g in enumerate(graphs))
 
 
 def graph_svg(result: RateGraph, index: int = 0) -> str:
@@ -163,7 +162,7 @@ def graph_svg(result: RateGraph, index: int = 0) -> str:
 
 def panel_cards(panels: Sequence[Panels]) -> str:
     """One card a grid of small figures."""
-    return "".join(_card(p.title, panels_svg(p, k), p.note) for k, p in enumerate(panels))
+    return "".join(_card(p.title, panels_svg(p, k), p.note, 18 * max(min(p.columns, len(p.figures)), 2)) for k, p in enumerate(panels))
 
 
 def panels_svg(result: Panels, index: int = 0) -> str:
@@ -198,6 +197,8 @@ def _small(ax: Axes, result: Figure, last: bool, first: bool) -> None:
     figures._draw(ax, result)
     figures._scale(ax, result)
     ax.annotate(result.title, (0.96, 0.95), xycoords="axes fraction", ha="right", va="top", fontsize=9, color=figures._INK)
+    if not result.logy and ax.get_ylim()[0] < 0 <= min(np.nanmin(np.append(c.y, np.inf)) for c in result.curves):
+        ax.set_ylim(bottom=0)
     if last:
         ax.set_xlabel(result.xlabel)
         ax.tick_params(labelbottom=True)
@@ -211,6 +212,8 @@ def _finished(canvas: Any, title: str) -> str:
     return figures._adopt(text.getvalue(), title).replace(GROUND, "var(--card)")
 
 
-def _card(title: str, svg: str, note: str) -> str:
+def _card(title: str, svg: str, note: str, wide: int) -> str:
+    """A card whose picture is at most so many rem wide."""
     below = f'<p class="note">{escape(note)}</p>' if note else ""
-    return f'<figure class="card"><figcaption><h3>{escape(title)}</h3></figcaption>{svg}{below}</figure>'
+    picture = f'<div style="max-width: {wide}rem; margin: 0 auto">{svg}</div>'
+    return f'<figure class="card"><figcaption><h3>{escape(title)}</h3></figcaption>{picture}{below}</figure>'

@@ -95,7 +95,7 @@ def _page(evaluation: Evaluation) -> str:
         ("graphs", "States and rates", lambda: f'<div class="figures">{jump_pictures.graph_cards(evaluation.graphs)}</div>', evaluation.graphs),
         ("tables", "Tables", lambda: "".join(map(tables.table, evaluation.tables)), evaluation.tables),
         ("figures", "Figures", lambda: _figures(figures.figure, evaluation), evaluation.figures),
-        ("panels", "Panels", lambda: jump_pictures.panel_cards(evaluation.panels), evaluation.panels),
+        ("panels", "Model and data", lambda: jump_pictures.panel_cards(evaluation.panels), evaluation.panels),
         ("provenance", "Provenance", lambda: f'<div class="card">{tables.provenance(evaluation.provenance)}</div>', evaluation.provenance),
     ]
     shown = [(name, title, make()) for name, title, make, content in parts if content]

@@ -63,7 +63,7 @@ def table(result: Table) -> str:
     """
     result = filled(result)
     words = [_is_words([row[j] for row in result.rows]) for j in range(len(result.columns))]
-    head = "".join(f'<th scope="col"{" class=word" if w else ""}>{escape(c)}</th>' for c, w in zip(result.columns, words))
+    head = "".join(f'<th scope="col"{" class=word" if w or not j else ""}>{escape(c)}</th>' for j, (c, w) in enumerate(zip(result.columns, words)))
     body = "".join(f"<tr>{_row(row)}</tr>" for row in result.rows)
     note = f'<p class="note">{escape(result.note)}</p>' if result.note else ""
     title = escape(result.title)
