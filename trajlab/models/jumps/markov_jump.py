@@ -44,8 +44,8 @@ class MarkovJump:
             raise TypeError(f"MarkovJump got a {type(config).__name__}; a MarkovJumpConfig was wanted, or its settings by name")
         self.config = replace(config, **settings) if config is not None else MarkovJumpConfig(**settings)
 
-    def infer(self, paths: JumpPaths) -> JumpFit:
-        """Infer the generator.
+    def infer(self, paths: Any) -> JumpFit:
+        """Infer the generator from `JumpPaths`.
 
         Raises:
             TypeError: not `JumpPaths`.

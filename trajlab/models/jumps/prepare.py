@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,7 +46,7 @@ class Prepared:
         return self.paths.names[state] if self.paths.names else str(state)
 
 
-def prepare(paths: JumpPaths, config: MarkovJumpConfig) -> Prepared:
+def prepare(paths: Any, config: MarkovJumpConfig) -> Prepared:
     """Look through the data.
 
     Raises:
