@@ -7,14 +7,16 @@ from dataclasses import dataclass
 
 import numba as nb
 import numpy as np
-from scipy.stats import chi2
+from scipy.stats import chi2, norm
 
 from trajlab.dynamics.jumps.elimination import stack
 from trajlab.dynamics.jumps.generator import stationary, transition
 from trajlab.types import JumpPaths
 
-__all__ = ["Looks", "PairsOfLooks", "chi_square", "lag_classes", "looks_of", "numbers", "single", "tail"]
+__all__ = ["Looks", "PairsOfLooks", "chi_square", "copies_of", "lag_classes", "looks_of", "numbers", "simulated", "single", "tail"]
 
+BUDGET = 5e6  #: labels that are drawn for one p-value
+ENOUGH_COPIES, FEW_COPIES = 99, 39  #: sets of labels, above which a p-value is counted; and that are drawn at least where labels may be wrong
 MOST_CLASSES = 256  #: lags beyond this number are put into classes one per cent wide
 
 
@@ -216,6 +218,21 @@ def chi_square(observed: np.ndarray, expected: np.ndarray, least: float = 5.0) -
 def tail(statistic: float, freedom: int) -> float:
     """Probability of a chi-square as large; 1 without degrees of freedom."""
     return float(chi2.sf(statistic, freedom)) if freedom > 0 else 1.0
+
+
+def copies_of(looks: Looks, simulations: int) -> int:
+    """How many sets of labels are drawn: none where chi-square tails will do (many looks, right labels)."""
+    most = min(simulations, int(BUDGET / len(looks.label)))
+    if looks.confusion is not None:
+        return min(simulations, max(most, FEW_COPIES))
+    return most if most >= ENOUGH_COPIES else 0
+
+
+def simulated(value: float, drawn: list[float]) -> float:
+    """p-value of a statistic among those of the labels drawn; by a normal tail where these are few."""
+    if len(drawn) >= ENOUGH_COPIES:
+        return float((1 + sum(d >= value for d in drawn)) / (1 + len(drawn)))
+    return float(norm.sf((value - np.mean(drawn)) / max(float(np.std(drawn, ddof=1)), 1e-300)))
 
 
 def numbers(values: np.ndarray | list[int] | tuple[int, ...], most: int = 6) -> str:

@@ -77,7 +77,8 @@ def occupancy_in_time(paths: JumpPaths, q: Float[np.ndarray, "state state"], sta
     mean = float(distance.mean())
     time = np.bincount(which, weights=looks.time[later]) / count
     said = (f"Occupancies differ from the model's in {int(bad.sum())} of {number} classes of time (mean Hellinger distance {mean:.2g})."
-            if warning else f"Occupancies over time agree with the model: mean Hellinger distance {mean:.2g}, of which sampling explains {float(noise.mean()):.2g}.")
+            if warning else
+            f"Occupancies over time agree with the model: mean Hellinger distance {mean:.2g}, of which sampling explains {float(noise.mean()):.2g}.")
     return OccupancyInTime(time, observed, expected, count, distance, noise, mean, warning, said)
 
 
