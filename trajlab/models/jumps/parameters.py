@@ -137,7 +137,7 @@ class LogRates:
         return out
 
 
-def link_name(link: Sequence[int] | np.ndarray, states: Sequence[str], arrow: str = "->") -> str:
+def link_name(link: Any, states: Sequence[str], arrow: str = "->") -> str:
     return f"{states[link[0]]}{arrow}{states[link[1]]}"
 
 

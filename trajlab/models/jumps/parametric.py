@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -77,7 +77,7 @@ class Parametric:
         ValueError: it returns rates that are negative, not finite or not square, or the lengths of start, names and bounds disagree.
     """
 
-    def __init__(self, function: Callable[..., Tensor], start: Any, names: Sequence[str] = (), bounds: tuple[Any, Any] | None = None,
+    def __init__(self, function: Any, start: Any, names: Sequence[str] = (), bounds: tuple[Any, Any] | None = None,
                  covariates: Sequence[str] = ()) -> None:
         if not callable(function):
             raise TypeError(f"the function of parametric rates is a {type(function).__name__}; theta -> rates[state state] was wanted")
