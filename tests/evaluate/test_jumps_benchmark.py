@@ -15,13 +15,13 @@ from trajlab.dynamics.compiled import available
 from trajlab.dynamics.jumps.generator import from_rates, stationary
 from trajlab.dynamics.jumps.simulate import simulate
 from trajlab.evaluate.bars import Bar
-from trajlab.evaluate.jumps import AUTO, CRUDE, MAP, MLE, NETWORK, Guess, answered, methods, plain
+from trajlab.evaluate.jumps import AUTO, CRUDE, MAP, MLE, NETWORK, Guess, answered, completed, methods, plain
 from trajlab.evaluate.jumps_known import FIGURES, KnownJumps, figures, judged, known_table, run_known, slowest
 from trajlab.evaluate.jumps_panel import heart_transplants, panel_figures
 from trajlab.evaluate.jumps_peers import PEERS, single_lag
 from trajlab.evaluate.jumps_speed import large, simulated_rates, without_compiler
 from trajlab.evaluate.jumps_suite import Cell, Scores, score_cell
-from trajlab.evaluate.jumps_verdict import cell_table, median_ratio, misses, softly, verdict
+from trajlab.evaluate.jumps_verdict import cell_tables, median_ratio, misses, softly, verdict
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 RING = from_rates(np.array([[0.0, 2.0, 0.5], [0.5, 0.0, 2.0], [2.0, 0.5, 0.0]]))
@@ -66,6 +66,21 @@ def test_crude_is_changes_over_time():
     q, level = plain(paths)
     assert level is None
     np.testing.assert_allclose(q, RING, rtol=0.06)
+
+
+def test_states_that_no_look_saw_get_the_same_rates_in_every_row():
+    paths = simulate(RING, 20, (10.0, 41), seed=0).replace(n_states=4)
+    q = np.zeros((4, 4))
+    q[:3, :3] = RING
+    found = completed(from_rates(q), paths)
+    off = ~np.eye(3, dtype=bool)
+    np.testing.assert_array_equal(found[:3, :3][off], RING[off])
+    changes = (np.diff(np.asarray(paths.label).reshape(20, 41)) != 0).sum()
+    mean = (changes + 0.5) / 200 / 3
+    np.testing.assert_allclose(found[3, :3], mean)  # nobody was there
+    assert (found[:3, 3] < mean / 5).all()  # many were where they could have gone from
+    q[3, 0] = 1.0
+    np.testing.assert_array_equal(completed(from_rates(q), paths), from_rates(q))  # an answer is kept
 
 
 def test_rows_of_the_tables():
@@ -151,6 +166,7 @@ def test_cells_draw_the_same_tasks_again():
     assert all(np.array_equal(a.label, b.label) and a.label.shape == (3, 20) and a.eps == 0.1 for a, b in zip(one, two))
     assert not np.array_equal(one[0].q, other[0].q)
     assert not np.array_equal(one[0].q, replace(cell, noise=0.0).drawn(0)[0].q)
+    assert all(np.ptp(task.label) for task in Cell(1, 0.0, tasks=60, looks=3).drawn(0))  # a set without a change says nothing
 
 
 def test_scores_are_of_the_same_tasks_and_peers_only_where_looks_are_regular():
@@ -174,9 +190,10 @@ def test_scores_are_of_the_same_tasks_and_peers_only_where_looks_are_regular():
     np.testing.assert_array_equal(~np.isnan(found.kl[name]), regular)
     np.testing.assert_array_equal(found.kl[name][regular], found.kl[CRUDE][regular])
     assert found.best == "cheat"
-    table = cell_table([found], 0)
-    assert table.rows[1][-2] == 12
-    assert table.rows[3][-1] == regular.sum()
+    (table,) = cell_tables([found], 0)
+    assert table.rows[1][1] == "inf / inf, 12 failed"
+    assert table.rows[3][1].endswith(f"[{regular.sum()}]")
+    assert table.rows[0][3] == 0.25
 
 
 def test_sentences_follow_from_the_numbers():

@@ -9,17 +9,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
+from trajlab.dynamics.jumps.generator import from_rates
 from trajlab.dynamics.jumps.pair_counts import pair_counts
 from trajlab.evaluate.jumps_peers import PEERS
 from trajlab.models.jumps.markov_jump import MarkovJump
 from trajlab.models.jumps.markov_jump_config import MarkovJumpConfig
-from trajlab.models.jumps.rate_prior import all_links, crude
+from trajlab.models.jumps.rate_prior import all_links, crude, jump_rate_per_link
+from trajlab.models.jumps.zero_shot import ZeroShot
 from trajlab.types import JumpPaths
 
-__all__ = ["AUTO", "CRUDE", "MAP", "MLE", "NETWORK", "Guess", "Method", "answered", "methods", "ours", "plain"]
+__all__ = ["AUTO", "CRUDE", "MAP", "MLE", "NETWORK", "Guess", "Method", "answered", "by_network", "completed", "methods", "ours", "plain"]
 
 CRUDE, MLE, MAP, NETWORK, AUTO = "crude estimate", "MLE", "MAP-EM", "network alone", "network + refinement (auto)"
+
+EM = {"start": "crude", "optimiser": "em", "tolerance": 1e-8}  #: expectation and maximisation proper, from the crude estimate
 
 #: Paths in; a generator and the level of flips (None where labels are taken as they are) out.
 Method = Callable[[JumpPaths], tuple[np.ndarray, float | None]]
@@ -65,6 +70,26 @@ def ours(**settings: Any) -> Method:
     return infer
 
 
+def by_network(paths: JumpPaths) -> tuple[np.ndarray, float | None]:
+    """The network's own answer, also about states that no look saw."""
+    found = ZeroShot.load().infer(paths)
+    return found.generator, found.eps
+
+
+def completed(q: Float[np.ndarray, "state state"], paths: JumpPaths) -> Float[np.ndarray, "state state"]:
+    """Rates from and to states that no look saw, where an answer leaves all of them at zero: what one pseudo-jump at the mean rate of a link makes
+    of them.
+
+    Into such a state j ``1 / (tau_i + 1 / r)``, tau the time after looks at i and r label changes a unit of time and link; out of it r. It is the
+    same for every method: nothing is known of these rates, and zeros would cost more than all else.
+    """
+    counts, links = pair_counts(paths), all_links(paths.n_states)
+    unseen = np.bincount(np.asarray(paths.label), minlength=paths.n_states) == 0
+    silent = unseen & ~np.any(np.where(links, q, 0.0) > 0, axis=0) & ~np.any(np.where(links, q, 0.0) > 0, axis=1)
+    guess = 1 / (sum(c.exposure for c in counts) + 1 / jump_rate_per_link(counts, links))
+    return from_rates(np.where(links & (silent[:, None] | silent), guess[:, None], q))
+
+
 def plain(paths: JumpPaths) -> tuple[np.ndarray, float | None]:
     """Changes of label over the time that follows a look."""
     return crude(pair_counts(paths), all_links(paths.n_states)), None
@@ -78,9 +103,9 @@ def methods(noisy: bool, peers: bool = True) -> Mapping[str, Method]:
     """
     noise = "flip" if noisy else "none"
     found: dict[str, Method] = {CRUDE: plain, MLE: ours(method="mle", noise=noise, start="crude"),
-                                MAP: ours(method="map", noise=noise, start="crude")}
+                                MAP: ours(method="map", noise=noise, **EM)}
     if noisy:
         found |= {f"{MLE}, no noise model": ours(method="mle", noise="none", start="crude"),
-                  f"{MAP}, no noise model": ours(method="map", noise="none", start="crude")}
-    found |= {NETWORK: ours(method="zero-shot"), AUTO: ours(method="auto")}
+                  f"{MAP}, no noise model": ours(method="map", noise="none", **EM)}
+    found |= {NETWORK: by_network, AUTO: ours(method="auto")}
     return found | (dict(PEERS) if peers else {})

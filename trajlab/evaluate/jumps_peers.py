@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 from jaxtyping import Float
@@ -34,6 +36,19 @@ def trajectories(paths: JumpPaths) -> list[np.ndarray]:
     return np.split(np.asarray(paths.label), np.flatnonzero(np.diff(np.asarray(paths.path))) + 1)
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without warnings, and without what deeptime logs of state sets that it skips (its loggers are called after its files)."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
 def _lag(paths: JumpPaths) -> float:
     lag = single_lag(paths)
     if lag is None:
@@ -52,10 +67,9 @@ def _logarithm(reversible: bool) -> Callable[[JumpPaths], tuple[np.ndarray, None
     def infer(paths: JumpPaths) -> tuple[np.ndarray, None]:
         from scipy.linalg import logm
 
-        lag, counts = _lag(paths), _counts(paths)
-        msm = need("deeptime.markov.msm", "dev", USE).MaximumLikelihoodMSM(reversible=reversible).fit_fetch(counts)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
+            lag, counts = _lag(paths), _counts(paths)
+            msm = need("deeptime.markov.msm", "dev", USE).MaximumLikelihoodMSM(reversible=reversible).fit_fetch(counts)
             rates = np.real(logm(msm.transition_matrix)) / lag
         return _whole(rates, np.asarray(msm.count_model.state_symbols), paths.n_states), None
 
@@ -64,10 +78,9 @@ def _logarithm(reversible: bool) -> Callable[[JumpPaths], tuple[np.ndarray, None
 
 def _generator(method: str) -> Callable[[JumpPaths], tuple[np.ndarray, None]]:
     def infer(paths: JumpPaths) -> tuple[np.ndarray, None]:
-        lag, counts = _lag(paths), _counts(paths)
-        tools = need("deeptime.markov.tools.estimation", "dev", USE)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
+            lag, counts = _lag(paths), _counts(paths)
+            tools = need("deeptime.markov.tools.estimation", "dev", USE)
             rates = tools.rate_matrix(np.asarray(counts.count_matrix, dtype=np.float64), dt=lag, method=method, on_error="warn")
         return _whole(rates, np.asarray(counts.state_symbols), paths.n_states), None
 

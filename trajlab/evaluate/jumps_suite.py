@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, Self
 
 import numpy as np
 from jaxtyping import Float
 
-from trajlab.evaluate.jumps import Guess, Method, answered, methods
+from trajlab.evaluate.jumps import Guess, Method, answered, completed, methods
 from trajlab.evaluate.jumps_peers import PEERS, single_lag
 from trajlab.metrics.jumps import log_rate_error, path_kl
 from trajlab.sources.jump_prior import JumpPrior, JumpTask, PriorConfig
@@ -46,9 +47,10 @@ class Cell:
         return f"{self.paths} path{'s' if self.paths > 1 else ''}, {self.noise:.0%} flips"
 
     def drawn(self, seed: int) -> list[JumpTask]:
-        """The tasks; another seed has others, another cell too."""
+        """The tasks; another seed has others, another cell too. Sets in which no label changes are passed over: they say nothing of rates."""
         offset = 1_000_000 * seed + 1000 * self.paths + round(1000 * self.noise)
-        return list(JumpPrior(PriorConfig.published()).tasks(self.tasks, offset, K=self.paths, L=self.looks, eps=self.noise))
+        endless = JumpPrior(PriorConfig.published()).tasks(100 * self.tasks, offset, K=self.paths, L=self.looks, eps=self.noise)
+        return list(islice((task for task in endless if (np.diff(task.label, axis=1) != 0).any()), self.tasks))
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,10 @@ def score_cell(cell: Cell, seed: int, peers: bool = True, found: Mapping[str, Me
 def _guess(name: str, method: Method, task: JumpTask) -> Guess | None:
     """None where a peer does not apply."""
     paths = task.paths()
-    return None if name in PEERS and single_lag(paths) is None else answered(method, paths)
+    if name in PEERS and single_lag(paths) is None:
+        return None
+    guess = answered(method, paths)
+    return guess if guess.q is None else replace(guess, q=completed(guess.q, paths))
 
 
 def _scores(task: JumpTask, guess: Guess | None) -> tuple[float, float, float, float]:

@@ -8,10 +8,11 @@ import numpy as np
 from jaxtyping import Float
 
 from trajlab.evaluate.jumps import AUTO, MAP, NETWORK
+from trajlab.evaluate.jumps_peers import PEERS
 from trajlab.evaluate.jumps_suite import Scores
 from trajlab.evaluate.results import Table
 
-__all__ = ["cell_table", "median_ratio", "misses", "softly", "verdict"]
+__all__ = ["cell_tables", "median_ratio", "misses", "softly", "verdict"]
 
 
 def median_ratio(first: Float[np.ndarray, "task"], second: Float[np.ndarray, "task"], seed: int = 0, level: float = 0.95,
@@ -29,17 +30,30 @@ def median_ratio(first: Float[np.ndarray, "task"], second: Float[np.ndarray, "ta
     return float(np.median(first) / np.median(second)), float(low), float(high)
 
 
-def cell_table(scores: Sequence[Scores], seed: int) -> Table:
-    """Median and mean path-KL, a row for each method and cell."""
-    rows = []
-    for s in scores:
-        rows += [[s.cell.name, name, s.median(name), s.mean(name), float(np.nanmedian(s.log_rate[name])), _level(s.level[name]),
-                  float(np.nanmean(s.seconds[name])), len(s.failures.get(name, ())), int((~np.isnan(kl)).sum())]
-                 for name, kl in s.kl.items() if not np.isnan(kl).all()]
-    note = ("Path-KL per jump: 0 is perfect; log-rate: median |log error| on true links; level: median estimated probability of a flip. MLE and "
-            "MAP-EM are told whether labels are flipped, the network and auto are not. deeptime: tasks with regular looks alone, labels as they are.")
-    heads = ["cell", "method", "median path-KL", "mean", "log-rate", "level", "CPU s a task", "failed", "tasks"]
-    return Table(f"Random processes of the published prior, {scores[0].cell.looks} looks a path, seed {seed}", heads, rows, note)
+def cell_tables(scores: Sequence[Scores], seed: int) -> list[Table]:
+    """Median and mean path-KL, a table for each level of noise, a row for each method, a column for each number of paths."""
+    return [_table([s for s in scores if s.cell.noise == noise], noise, seed) for noise in dict.fromkeys(s.cell.noise for s in scores)]
+
+
+def _table(scores: Sequence[Scores], noise: float, seed: int) -> Table:
+    last = scores[-1]
+    columns = [f"{s.cell.paths} path{'s' * (s.cell.paths > 1)} ({s.cell.tasks})" for s in scores]
+    rows = [[name, *(_cell(s, name) for s in scores), float(np.nanmedian(last.log_rate[name])), _level(last.level[name]),
+             float(np.nanmean(last.seconds[name]))] for name, kl in last.kl.items() if not np.isnan(kl).all()]
+    heads = ["method", *columns, "log-rate error", "level", "CPU s a task"]
+    note = ("Path-KL per jump, median / mean over the tasks (their number in the head), 0 is perfect. Last columns: at the largest number of paths; "
+            "median |log error| on true links, median estimated probability of a flip, CPU. MLE and MAP-EM are told whether labels are flipped, the "
+            "network and auto are not. States that no look saw get the same rates in all rows but the network's. [n]: n tasks, with regular looks.")
+    return Table(f"Random processes of the published prior, {last.cell.looks} looks a path, {noise:.0%} flips, seed {seed}", heads, rows, note)
+
+
+def _cell(s: Scores, name: str) -> str:
+    """Median / mean, how many tasks failed, and how many there were where it is not all."""
+    if np.isnan(s.kl[name]).all():
+        return "-"
+    failed, used = len(s.failures.get(name, ())), int((~np.isnan(s.kl[name])).sum())
+    return (f"{s.median(name):.3g} / {s.mean(name):.3g}" + (f", {failed} failed" if failed else "")
+            + (f" [{used}]" if used < s.cell.tasks else ""))
 
 
 def _level(values: np.ndarray) -> float | None:
@@ -51,6 +65,7 @@ def verdict(scores: Sequence[Scores]) -> list[str]:
     lines = [_sentence(s) for s in scores]
     behind = [s.cell.name for s in scores if s.median(NETWORK) >= s.median(MAP)]
     where = f": {'; '.join(behind)}" if behind else ""
+    lines += [line for s in scores for line in _of_peers(s)]
     return [*lines, f"the network alone does not beat MAP-EM's median in {len(behind)} of {len(scores)} cells{where}"]
 
 
@@ -61,6 +76,17 @@ def _sentence(s: Scores) -> str:
     auto, *ends = median_ratio(s.kl[AUTO], s.kl[MAP])
     return (f"{s.cell.name}: the network alone is {word} MAP-EM ({ratio:.2f} of its median, 95 % [{low:.2f}, {high:.2f}]); auto at {auto:.2f} "
             f"[{ends[0]:.2f}, {ends[1]:.2f}]; smallest median: {s.best}")
+
+
+def _of_peers(s: Scores) -> list[str]:
+    """deeptime's best row and the default on the tasks that deeptime takes."""
+    there = [name for name in PEERS if name in s.kl and not np.isnan(s.kl[name]).all()]
+    if not there:
+        return []
+    best = min(there, key=s.median)
+    regular = ~np.isnan(s.kl[best])
+    mine = float(np.median(s.kl[AUTO][regular]))
+    return [f"{s.cell.name}, regular looks ({regular.sum()} tasks): best of deeptime {s.median(best):.3g} ({best}), auto {mine:.3g}"]
 
 
 def misses(scores: Sequence[Scores], bars: Mapping[str, float]) -> list[str]:
