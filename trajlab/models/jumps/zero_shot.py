@@ -156,7 +156,7 @@ class ZeroShot:
                       "tasks": "drawn on the fly", "validation": (result.history[-1] if result.history else {}).get("validation", {})}
         return self
 
-    def infer(self, paths: JumpPaths) -> ZeroShotAnswer:
+    def infer(self, paths: Any) -> ZeroShotAnswer:
         """Rates of one data set of looks at states; irregular times, missing looks and paths of any length are welcome.
 
         Raises:
@@ -165,7 +165,7 @@ class ZeroShot:
         """
         return self.infer_many([paths])[0]
 
-    def infer_many(self, many: Sequence[JumpPaths]) -> list[ZeroShotAnswer]:
+    def infer_many(self, many: Sequence[Any]) -> list[ZeroShotAnswer]:
         """The same for many data sets, those with equally many states in one pass."""
         for paths in many:
             if not isinstance(paths, JumpPaths):

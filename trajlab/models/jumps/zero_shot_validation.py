@@ -22,9 +22,9 @@ COVERED = 1.6448536  #: half width of a 90 % interval in standard deviations
 class Validation:
     """Scores on some fresh tasks of the prior, the same ones at every call; callable as the training loop wants it."""
 
-    def __init__(self, prior: PriorConfig, objective: Objective, batches: int = BATCHES) -> None:
+    def __init__(self, prior: PriorConfig, objective: Objective, batches: int | None = None) -> None:
         self.objective = objective
-        self.stream = TaskStream(prior, objective.config, batches, SEED)
+        self.stream = TaskStream(prior, objective.config, batches or BATCHES, SEED)
         self.groups: list[Group] = []
 
     def __call__(self, module: CountNetwork) -> dict[str, float]:
