@@ -49,7 +49,7 @@ def implied_timescales(fit: Any, data: Looks, made: list[Looks], steps: Sequence
             figures.append(Figure(("slowest", "second", "third")[m], f"lag{_unit(fit)}", f"timescale{_unit(fit)}",
                                   [*_pair(lag, found.data[:, m], found.model[:, m], found.band[:, m]), *line]))
     return Panels("Implied timescales", figures, 3, "−lag / log|eigenvalue| of the matrix of transitions between looks. The line is the generator's "
-                  f"relaxation time; wrong labels pull data and model below it at short lags, alike. {BAND}")
+                  f"relaxation time; wrong labels and uneven looks pull data and model away from it alike. {BAND}")
 
 
 def dwell_times(fit: Any, data: Looks, made: list[Looks], weight: np.ndarray) -> Panels:

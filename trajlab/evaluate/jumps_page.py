@@ -84,9 +84,9 @@ class Found:
         """Estimate and ends of the interval of what follows from generators."""
         with np.errstate(all="ignore"):
             values = np.asarray(function(self.draws), dtype=np.float64)
-            estimate = np.asarray(function(self.q[None]), dtype=np.float64)[0]
+            estimate = np.asarray(np.asarray(function(self.q[None]), dtype=np.float64)[0])
             low, high = np.nanquantile(values, [(1 - self.config.level) / 2, (1 + self.config.level) / 2], axis=0, method="closest_observation")
-        return estimate, low, high
+        return estimate, np.asarray(low), np.asarray(high)
 
     def rate(self, i: int, j: int) -> Interval | None:
         return self.rates.get(f"{self.fit.names[i]}->{self.fit.names[j]}")
@@ -110,18 +110,11 @@ def jump_evaluation(fit: JumpFit, name: str = "paths", config: PageConfig | None
     """
     config = config or PageConfig()
     found = Found(fit, config)
-    checks = _diagnosed(fit, config)
+    checks = list(fit.diagnose(config.seed)) if config.diagnose and fit.problem is not None else []
     tables = [_rates(found), _states(found), _relaxation(found), *_noise(fit), *_effects(found), *_passage(found), *_cycles(found), *_checks(checks)]
     panels = [] if not config.replicates else jump_figures(fit, replicates(fit, config.replicates, config.seed), found.weight)
     return Evaluation(f"Jump process of {name}", _summary(found, checks), tables, provenance=_provenance(fit, config),
                       graphs=[_graph(found)], panels=panels)
-
-
-def _diagnosed(fit: JumpFit, config: PageConfig) -> list[Any]:
-    from importlib.util import find_spec
-
-    there = find_spec("trajlab.models.jumps.diagnose") is not None
-    return list(fit.diagnose(config.seed)) if config.diagnose and fit.problem is not None and there else []
 
 
 def _summary(found: Found, checks: Sequence[Any]) -> str:

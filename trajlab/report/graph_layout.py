@@ -19,17 +19,37 @@ def layout(rates: Float[np.ndarray, "state state"]) -> Float[np.ndarray, "state 
     if n == 1:
         return np.zeros((1, 2))
     away = _jumps_apart(rates)
-    order = _around(away)
-    angle = np.empty(n)
-    angle[order] = 2 * np.pi * np.arange(n) / n
-    x = np.stack([np.cos(np.pi / 2 - angle), np.sin(np.pi / 2 - angle)], 1) * max(away.max() / 2, 0.5)
     weight = np.where(np.eye(n, dtype=bool), 0.0, away.clip(1e-9) ** -2.0)
+    tries = [_settled(start, away, weight) for start in (_circle(away), _scaled(away))]
+    return _flat(min(tries, key=lambda x: round(float((weight * (_between(x) - away) ** 2).sum()), 6)))
+
+
+def _settled(x: np.ndarray, away: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Majorisation from a start."""
     scale = np.linalg.pinv(np.diag(weight.sum(1)) - weight)
     for _ in range(SWEEPS):
-        between = np.linalg.norm(x[:, None] - x, axis=-1)
+        between = _between(x)
         pull = weight * away / np.where(between > 1e-9, between, np.inf)
         x = scale @ (pull.sum(1)[:, None] * x - pull @ x)
-    return _flat(x - x.mean(0))
+    return x - x.mean(0)
+
+
+def _between(x: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(x[:, None] - x, axis=-1)
+
+
+def _circle(away: np.ndarray) -> np.ndarray:
+    angle = np.empty(len(away))
+    angle[_around(away)] = 2 * np.pi * np.arange(len(away)) / len(away)
+    return np.stack([np.cos(np.pi / 2 - angle), np.sin(np.pi / 2 - angle)], 1) * max(away.max() / 2, 0.5)
+
+
+def _scaled(away: np.ndarray) -> np.ndarray:
+    """Classical scaling (Torgerson 1952), which unrolls chains."""
+    centred = away**2 - (away**2).mean(0)
+    values, vectors = np.linalg.eigh(-(centred - centred.mean(1, keepdims=True)) / 2)
+    axes = vectors[:, :-3:-1]
+    return axes * np.sign(axes[np.abs(axes).argmax(0), [0, 1]]) * np.sqrt(np.maximum(values[:-3:-1], 0))
 
 
 def _jumps_apart(rates: np.ndarray) -> np.ndarray:
