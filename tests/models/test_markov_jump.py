@@ -268,3 +268,17 @@ def test_settings_are_checked(paths):
         infer(paths, method="map", noise="gaussian")
     with pytest.raises(ValueError, match="the network cannot answer here"):
         infer(paths.replace(covariates={"z": torch.zeros(len(paths.label)).double()}), method="zero-shot", covariates=("z",))
+
+
+def test_em_never_lowers_the_log_posterior(noisy):
+    from trajlab.dynamics.jumps.emissions import Flip
+    from trajlab.dynamics.jumps.pair_counts import pair_counts
+    from trajlab.dynamics.jumps.smoothing import Intervals
+    from trajlab.models.jumps.em import EM, HiddenData, Rates
+    from trajlab.models.jumps.rate_prior import all_links, crude, rate_prior
+
+    counts, links = pair_counts(noisy), all_links(3)
+    data = HiddenData(Intervals.from_paths(noisy), noisy, Flip(0.02, prior=(20.0, 0.4)), np.full(3, 1 / 3))
+    history = EM(Rates(links), rate_prior(counts, links), (1e-6, 1e6), tolerance=1e-12).fit(data, crude(counts, links)).history
+    assert len(history) > 5
+    assert np.diff(history).min() > -1e-8

@@ -141,14 +141,20 @@ class EM:
             found = smooth(q, data.intervals, emission.likelihood(data.paths), initial)
             if not np.isfinite(found.loglik):
                 raise ValueError("the looks of some path cannot be under these links and this noise; allow more links, or another noise")
-            history.append(self._value(q, found.loglik))
+            history.append(self._value(q, found.loglik) + emission.log_prior(len(q)) + _starts(initial))
             if self._settled(history) or len(history) >= self.iterations:
                 return Fitted(q, found.loglik, history[-1], emission, initial, tuple(history), self._settled(history))
             for _ in range(INNER):
                 q = self._step(evaluate(q, found.counts[0]))
             emission = emission.updated(found.posterior, data.paths)
-            initial = found.first + STARTS / len(q)
+            initial = found.first + np.where(initial > 0, STARTS / (initial > 0).sum(), 0.0)
             initial = initial / initial.sum()
+
+
+def _starts(initial: np.ndarray) -> float:
+    """The log-density that the pseudo-starts stand for, up to a constant."""
+    there = initial[initial > 0]
+    return float(STARTS / len(there) * np.log(there).sum())
 
 
 def impossible(pair: tuple[int, int]) -> str:
