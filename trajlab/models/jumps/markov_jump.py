@@ -155,7 +155,8 @@ class _Inference:
         initial = np.where(self.data.seen, 1.0, 0.0) / self.data.seen.sum()
         start = self._start(counts)
         if self._uses_em(hidden=True):
-            found = self._em(prior, bounds, max(self.config.tolerance, SETTLED)).fit(HiddenData(intervals, self.data.paths, emission, initial), start)
+            tolerance = self.config.tolerance if self.config.optimiser == "em" else max(self.config.tolerance, SETTLED)
+            found = self._em(prior, bounds, tolerance).fit(HiddenData(intervals, self.data.paths, emission, initial), start)
             hidden = HiddenStates(intervals, self.data.paths, found.emission, found.initial)
             problem = Problem(hidden, rate_model(self.data, self.config), prior if prior.strength else None, bounds)
             return self._answer(problem, problem.start_from(found.q), prior, found, found.emission, found.initial)
