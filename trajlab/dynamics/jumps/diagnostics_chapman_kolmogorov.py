@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import binom
 
-from trajlab.dynamics.jumps.diagnostics_looks import chi_square, looks_of, single, tail
+from trajlab.dynamics.jumps.diagnostics_looks import FEW_COPIES, Looks, PairsOfLooks, chi_square, looks_of, simulated, single, tail
 from trajlab.types import JumpPaths
 
 __all__ = ["ChapmanKolmogorov", "chapman_kolmogorov"]
@@ -49,7 +49,7 @@ class ChapmanKolmogorov:
 
 
 def chapman_kolmogorov(paths: JumpPaths, q: Float[np.ndarray, "state state"], multiples: Sequence[int] | None = None,
-                       step: float | None = None, noise: float | np.ndarray | None = None) -> ChapmanKolmogorov:
+                       step: float | None = None, noise: float | np.ndarray | None = None, seed: int = 0) -> ChapmanKolmogorov:
     """Compare transitions between looks k apart with ``exp(q lag)``.
 
     Pairs do not overlap (looks 0 and k, k and 2 k, ... of a path), so that given their start they are independent and binomial bands hold. Irregular
@@ -61,7 +61,8 @@ def chapman_kolmogorov(paths: JumpPaths, q: Float[np.ndarray, "state state"], mu
         multiples: numbers of looks; 1, 2, 4, ... while there are 50 pairs, where left out.
         step: spacing of the grid for exactly known paths; the mean time between jumps where left out.
         noise: of the labels: the probability that one is replaced by one that is uniform over all states, or probabilities of labels given the
-            state, ``[state label]``. The process is taken to be stationary then.
+            state, ``[state label]``. The process is taken to be stationary then, and p-values are from labels drawn anew at the same times.
+        seed: of these.
 
     Raises:
         ValueError: generator and paths differ in their states, a multiple is not positive, or no multiple has a pair of looks.
@@ -75,31 +76,44 @@ def chapman_kolmogorov(paths: JumpPaths, q: Float[np.ndarray, "state state"], mu
     for k in asked:
         pairs = looks.pairs(k, q)
         if len(pairs.lag) and (multiples is not None or k == 1 or len(pairs.lag) >= FEWEST):
-            rows.append((_table(pairs, looks.n_states), float(pairs.lag.mean())))
+            rows.append(pairs)
             kept.append(k)
     if not rows:
         raise ValueError(f"no path has looks {min(asked)} apart; the longest has {int(looks.position.max()) + 1} looks")
-    seen, expected = (np.stack([r[0][m] for r in rows]) for m in (0, 1))
+    seen, expected = _tables(rows, looks.label, looks.n_states)
     count = seen.sum(-1)
     with np.errstate(invalid="ignore", divide="ignore"):
         share, mean = seen / count[..., None], expected / count[..., None]
     low, high = _bands(count, np.nan_to_num(mean))
-    p = np.array([tail(*chi_square(s, e)) for s, e in zip(seen, expected, strict=True)])
+    p = _p_values(rows, looks, q, seed)
     asked_of = np.broadcast_to(count[..., None] > 0, share.shape)
     outside = float(((share < low - 1e-12) | (share > high + 1e-12))[asked_of].mean())
     worst = min(1.0, float(p.min()) * len(p))
-    lags = np.array([r[1] for r in rows])
+    lags = np.array([r.lag.mean() for r in rows])
     return ChapmanKolmogorov(np.array(kept), lags, share, mean, low, high, count, p, outside, worst < LEVEL, _said(worst, kept, lags, p, outside))
 
 
-def _table(pairs, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Transitions seen and expected, ``[state state]`` each."""
-    seen, expected = np.zeros((n, n)), np.zeros((n, n))
-    np.add.at(seen, (pairs.start, pairs.stop), 1.0)
-    number = np.zeros((len(pairs.table), n))
-    np.add.at(number, (pairs.lag_class, pairs.start), 1.0)
-    expected += np.einsum("ci,cij->ij", number, pairs.table)
+def _tables(rows: list[PairsOfLooks], label: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Transitions between these labels, seen and expected, ``[k state state]`` each."""
+    seen, expected = np.zeros((len(rows), n, n)), np.zeros((len(rows), n, n))
+    for k, pairs in enumerate(rows):
+        start = label[pairs.here]
+        seen[k] = np.bincount(start * n + label[pairs.there], minlength=n * n).reshape(n, n)
+        number = np.bincount(pairs.lag_class * n + start, minlength=len(pairs.table) * n).reshape(-1, n)
+        expected[k] = np.einsum("ci,cij->ij", number, pairs.table)
     return seen, expected
+
+
+def _p_values(rows: list[PairsOfLooks], looks: Looks, q: np.ndarray, seed: int) -> np.ndarray:
+    """Of Pearson's statistic at each multiple: chi-square tails, or, since wrong labels tie neighbouring pairs together, by simulation."""
+    def judged(label: np.ndarray) -> list[tuple[float, int]]:
+        return [chi_square(s, e) for s, e in zip(*_tables(rows, label, looks.n_states), strict=True)]
+
+    found = judged(looks.label)
+    if looks.confusion is None:
+        return np.array([tail(s, f) for s, f in found])
+    again = [judged(label) for label in looks.redrawn(q, FEW_COPIES, np.random.default_rng(seed))]
+    return np.array([simulated(s - f, [a[k][0] - a[k][1] for a in again]) for k, (s, f) in enumerate(found)])
 
 
 def _bands(count: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -74,8 +74,8 @@ def identifiability(q: Float[np.ndarray, "state state"], counts: PairCounts | Se
         error[tuple(links.T)] = _standard_errors(None if any(p is None for p in parts) else np.sum(parts, 0), jumps[tuple(links.T)])
     total = exposure.sum()
     known = error < 1.0
-    bound = np.where(exposure > 1e-9 * total, FEW / np.maximum(exposure, 1e-300), np.inf)[:, None] * np.ones_like(q)
-    with np.errstate(over="ignore"):
+    bound = np.where(exposure > 1e-9 * total, FEW / np.maximum(exposure, 1e-9 * total), np.inf)[:, None] * np.ones_like(q)
+    with np.errstate(over="ignore", divide="ignore"):
         upper = off_diagonal(np.where(known, q * np.exp(1.96 * np.where(known, error, 0.0)), np.maximum(bound, q)))
     unknown = tuple((int(i), int(j), _why(jumps[i, j], exposure[i] / total)) for i, j in links if not known[i, j])
     blind = [int(i) for i in np.flatnonzero(exposure <= 1e-9 * total)]

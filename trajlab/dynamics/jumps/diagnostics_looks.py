@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numba as nb
@@ -235,7 +235,7 @@ def simulated(value: float, drawn: list[float]) -> float:
     return float(norm.sf((value - np.mean(drawn)) / max(float(np.std(drawn, ddof=1)), 1e-300)))
 
 
-def numbers(values: np.ndarray | list[int] | tuple[int, ...], most: int = 6) -> str:
+def numbers(values: Iterable, most: int = 6) -> str:
     """A short list in words."""
     values = list(values)
     return ", ".join(str(v) for v in values[:most]) + (f" and {len(values) - most} more" if len(values) > most else "")

@@ -41,7 +41,7 @@ def _first(wrong: np.ndarray) -> tuple[int, ...]:
 
 def off_diagonal(a: np.ndarray) -> np.ndarray:
     """A copy with zeros on the diagonal."""
-    return a * ~np.eye(a.shape[-1], dtype=bool)
+    return np.where(np.eye(a.shape[-1], dtype=bool), 0.0, a)
 
 
 def some_states(which: int | Sequence[int] | np.ndarray, n: int, what: str) -> np.ndarray:
@@ -71,7 +71,7 @@ def closed_classes(q: Float[np.ndarray, "... state state"]) -> tuple[Bool[np.nda
     way = reachable(off_diagonal(q) > 0)
     recurrent = (~way | way.swapaxes(-1, -2)).all(-1)
     size = (way & way.swapaxes(-1, -2)).sum(-1)
-    return recurrent, np.rint((recurrent / size).sum(-1)).astype(int)
+    return recurrent, np.asarray(np.rint((recurrent / size).sum(-1)).astype(int))
 
 
 def eliminate(a: Float[np.ndarray, "... state state"], exit: Float[np.ndarray, "... state"],

@@ -74,7 +74,7 @@ def entropy_production_per_link(q: Float[np.ndarray, "... state state"], p: Floa
     if reverse_at_most is None:
         return np.where(single, np.inf if one_way == "infinite" else 0.0, sigma)
     p = stationary_distribution(q) if p is None else np.asarray(p, dtype=np.float64)
-    bound = off_diagonal(np.asarray(p)[..., :, None] * np.asarray(reverse_at_most, dtype=np.float64))
+    bound = off_diagonal(np.broadcast_to(p[..., :, None] * np.asarray(reverse_at_most, dtype=np.float64), flux.shape))
     with np.errstate(divide="ignore", invalid="ignore"):  # a reverse flux from j below its bound leaves at least this much
         least = 0.5 * (flux - bound.swapaxes(-1, -2)) * (np.log(flux) - np.log(bound.swapaxes(-1, -2)))
     least = np.where(single & (flux > bound.swapaxes(-1, -2)), least, 0.0)
