@@ -17,11 +17,14 @@ from trajlab.dynamics.jumps.simulate import simulate
 from trajlab.evaluate.bars import Bar
 from trajlab.evaluate.jumps import AUTO, CRUDE, MAP, MLE, NETWORK, Guess, answered, completed, methods, plain
 from trajlab.evaluate.jumps_known import FIGURES, KnownJumps, figures, judged, known_table, run_known, slowest
+from trajlab.evaluate.jumps_network import network_figures, network_table
 from trajlab.evaluate.jumps_panel import heart_transplants, panel_figures
 from trajlab.evaluate.jumps_peers import PEERS, single_lag
 from trajlab.evaluate.jumps_speed import large, simulated_rates, without_compiler
 from trajlab.evaluate.jumps_suite import Cell, Scores, score_cell
 from trajlab.evaluate.jumps_verdict import cell_tables, median_ratio, misses, softly, verdict
+from trajlab.models.jumps.zero_shot import ZeroShot, ZeroShotAnswer
+from trajlab.sources.jump_prior import JumpPrior, PriorConfig
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 RING = from_rates(np.array([[0.0, 2.0, 0.5], [0.5, 0.0, 2.0], [2.0, 0.5, 0.0]]))
@@ -227,6 +230,40 @@ def test_bars_of_the_suite():
     infinite = replace(wild, kl=wild.kl | {AUTO: np.concatenate([wild.kl[AUTO][:-1], [np.inf]])})  # one failure is not excused
     assert "auto's mean inf" in misses([infinite], BARS)[0]
     assert softly([replace(wild, cell=replace(wild.cell, soft=0.5))]) == ["1 path, 1% flips: auto's median 1, 0.5 was expected"]
+
+
+def test_figures_of_a_network_that_knows_the_truth():
+    class Knowing(ZeroShot):
+        """Off by ``shift`` in every log-rate, and says that it is off by .5."""
+
+        shift = 0.0
+
+        def infer(self, paths):
+            return self.infer_many([paths])[0]
+
+        def infer_many(self, many):
+            found = []
+            for paths in many:
+                q = truths[np.asarray(paths.label).tobytes()]
+                with np.errstate(divide="ignore"):
+                    mean = np.where(q > 0, np.log(np.maximum(q, 1e-300)) + self.shift, 0.0)
+                found.append(ZeroShotAnswer(q, mean, np.full(q.shape, 0.5), (q > 0).astype(float), 0.0, np.full(len(q), 1 / len(q))))
+            return found
+
+    drawn = list(JumpPrior(PriorConfig.published()).tasks(20, 3))
+    truths = {task.label.reshape(-1).tobytes(): task.q for task in drawn}
+    found = network_figures(20, 3, Knowing())
+    assert found.nll == pytest.approx(np.log(0.5), abs=0.05)  # a rate below the floor costs a little
+    assert found.coverage.value > 0.98
+    assert found.link < 1e-6
+    assert found.level == pytest.approx(np.mean([task.eps for task in drawn]))
+    Knowing.shift = 1.0
+    off = network_figures(20, 3, Knowing())
+    assert off.nll == pytest.approx(np.log(0.5) + 2.0, abs=0.05)
+    assert off.coverage.value < 0.02  # a 90 % interval reaches .82
+    assert any("training" in row[0] for row in network_table(replace(off, about={"steps": 3})).rows)
+    with pytest.raises(ValueError, match="at least 2"):
+        network_figures(1, 3, Knowing())
 
 
 # -------------------------------------------------------------------------------------------------------- panel, speed, program
