@@ -215,7 +215,7 @@ def _limits(data: Prepared, q: np.ndarray, bounds: tuple[float, float]) -> list[
     rates = q[data.links]
     high = np.argwhere((q >= bounds[1] * (1 - 1e-6)) & data.links)
     if len(high):
-        links = ", ".join(f"{data.name(i)}->{data.name(j)}" for i, j in high[:5])
+        links = ", ".join(f"{data.name(int(i))}->{data.name(int(j))}" for i, j in high[:5])
         said.append(f"the data drive {links} beyond what looks this far apart can tell; stopped at {bounds[1]:.3g}, where the rate means 'fast'")
     shortest = min((c.lag[0] for c in data.counts if len(c.lag)), default=None)
     fastest = -np.diag(q).min()
