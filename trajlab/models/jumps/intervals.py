@@ -160,7 +160,7 @@ def _percentiles(values: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarr
     if np.isnan(values).all(0).any():
         values = np.where(np.isnan(values).all(0), np.inf, values)
     low = np.nanquantile(values, (1 - level) / 2, axis=0, method="lower")
-    return low, np.nanquantile(values, (1 + level) / 2, axis=0, method="higher")
+    return np.asarray(low), np.asarray(np.nanquantile(values, (1 + level) / 2, axis=0, method="higher"))
 
 
 def _natural(mode: Laplace, k: int, low: float, high: float, level: float, method: str) -> Interval:

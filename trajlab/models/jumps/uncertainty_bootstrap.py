@@ -126,7 +126,7 @@ def corrected_quantiles(draws: Float[np.ndarray, "draw ..."], estimate: Any, lev
     return _quantiles(draws, stats.norm.cdf(shift - reach)), _quantiles(draws, stats.norm.cdf(shift + reach))
 
 
-def _quantiles(draws: np.ndarray, share: np.ndarray) -> np.ndarray:
+def _quantiles(draws: np.ndarray, share: Any) -> np.ndarray:
     """A quantile of its own for each column; infinite draws may be among them."""
     flat, shares = np.sort(draws.reshape(len(draws), -1), axis=0), np.ravel(share)
     at = np.clip(shares * (len(draws) + 1) - 1, 0, len(draws) - 1)
@@ -135,4 +135,4 @@ def _quantiles(draws: np.ndarray, share: np.ndarray) -> np.ndarray:
     columns = np.arange(flat.shape[1])
     a, b = flat[lower, columns], flat[upper, columns]
     with np.errstate(invalid="ignore"):
-        return np.where((part > 0) & (a != b), a + part * np.where(a == b, 0.0, b - a), a).reshape(np.shape(share))
+        return np.asarray(np.where((part > 0) & (a != b), a + part * np.where(a == b, 0.0, b - a), a)).reshape(np.shape(share))
