@@ -36,7 +36,8 @@ def pairs_apart(paths, gap):
 def test_pairs_by_gap_and_their_durations():
     paths = draw()
     found = lag_features(paths)
-    assert found.pairs.shape == (4, 4, FEATURES) and found.pairs.dtype == np.float32
+    assert found.pairs.shape == (4, 4, FEATURES)
+    assert found.pairs.dtype == np.float32
     for g, gap in enumerate(GAPS):
         counts = pairs_apart(paths, gap)
         np.testing.assert_allclose(found.pairs[..., PER_GAP * g], np.log1p(counts), rtol=1e-6)
@@ -72,8 +73,10 @@ def test_returns_tell_wrong_labels():
     label = np.array([0, 0, 1, 0, 0, 0, 1, 1, 1, 0])
     paths = JumpPaths(torch.from_numpy(label), torch.arange(10.0, dtype=torch.float64), torch.zeros(10, dtype=torch.long), 2)
     own = lag_features(paths).pairs[..., OWN:]
-    assert own[0, 1, 4] == pytest.approx(1 / 3) and own[0, 1, 5] == pytest.approx(1 / 3)
-    assert own[1, 0, 4] == 0 and own[1, 0, 5] == pytest.approx(1 / 3)
+    assert own[0, 1, 4] == pytest.approx(1 / 3)
+    assert own[0, 1, 5] == pytest.approx(1 / 3)
+    assert own[1, 0, 4] == 0
+    assert own[1, 0, 5] == pytest.approx(1 / 3)
 
 
 def test_wrong_labels_are_taken_out_of_expected_counts():
@@ -118,7 +121,9 @@ def test_hard_data_stay_finite():
     twice = JumpPaths(torch.arange(n) % 3, clock // 2, zero, 3)
     for paths in (constant, flicker, twice):
         found = lag_features(paths)
-        assert np.isfinite(found.pairs).all() and np.isfinite(found.base).all() and found.unit > 0
+        assert np.isfinite(found.pairs).all()
+        assert np.isfinite(found.base).all()
+        assert found.unit > 0
 
 
 def test_bad_input():

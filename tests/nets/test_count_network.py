@@ -23,7 +23,8 @@ def test_numbering_states_otherwise_permutes_the_answer(net, n):
     one, other = net(x), net(x[:, order][:, :, order])
     for name in ("mean", "log_variance", "link", "rate"):
         value = getattr(one, name)
-        assert value.shape == (3, n, n) and value.std() > 1e-3
+        assert value.shape == (3, n, n)
+        assert value.std() > 1e-3
         torch.testing.assert_close(getattr(other, name), value[:, order][:, :, order], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(other.initial, one.initial[:, order], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(other.noise, one.noise, atol=1e-4, rtol=1e-4)
@@ -62,7 +63,8 @@ def test_untrained_it_corrects_nothing():
 
 def test_widths_are_limited(net):
     spread = net(100 * torch.randn(2, 3, 3, 7)).log_variance
-    assert spread.min() >= LOG_VARIANCE[0] and spread.max() <= LOG_VARIANCE[1]
+    assert spread.min() >= LOG_VARIANCE[0]
+    assert spread.max() <= LOG_VARIANCE[1]
 
 
 def test_bad_input(net):

@@ -50,11 +50,21 @@ def run(arguments: Sequence[str]) -> None:
 
     torch.set_num_threads(given.threads)
     model = ZeroShot(config).fit(prior, recipe(given.steps, given.seed, given.lr), given.out, progress=not given.quiet)
-    model.about |= {"command": shlex.join(["trajlab", "fit", "jumps", *arguments]), "accuracy": accuracy(model, given.prior)}
+    model.about |= {"command": shlex.join(["trajlab", "fit", "jumps", *elsewhere(arguments)]), "accuracy": accuracy(model, given.prior)}
     where = model.save(given.out)
     for name, found in model.about["accuracy"].items():
         print(f"prior {name}: " + "  ".join(f"{key} {value:.4g}" for key, value in found.items()))
     print(f"saved in {where}; in Python: trajlab.ZeroShot.load({str(where)!r}).infer(paths)")
+
+
+def elsewhere(arguments: Sequence[str]) -> list[str]:
+    """The command as it goes into the record: without the folder that it happened to run in."""
+    kept, skip = [], False
+    for word in arguments:
+        if not (skip or word == "--out" or word.startswith("--out=")):
+            kept.append(word)
+        skip = word == "--out"
+    return kept
 
 
 def accuracy(model: Any, prior: str) -> dict[str, dict[str, float]]:
