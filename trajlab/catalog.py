@@ -89,6 +89,8 @@ FRONT_DOOR = {
     "MarkovJumpConfig": "trajlab.models.jumps.markov_jump_config:MarkovJumpConfig",
     "ZeroShot": "trajlab.models.jumps.zero_shot:ZeroShot",
     "ZeroShotConfig": "trajlab.models.jumps.zero_shot_config:ZeroShotConfig",
+    "FIMMJP": "trajlab.models.jumps.fim_mjp:FIMMJP",
+    "FIMMJPConfig": "trajlab.models.jumps.fim_mjp_config:FIMMJPConfig",
     # from noise to data
     "sample": "trajlab.samplers.sample:sample",
     "Denoiser": "trajlab.paths.denoiser:Denoiser",
