@@ -126,6 +126,16 @@ def test_survival_of_stays(keep):
         assert (one.low <= one.high).all()
 
 
+def test_runs_of_looks_by_hand():
+    paths = JumpPaths(torch.tensor([1, 0, 0, 0, 1, 0, 1, 1, 0]), torch.tensor([0.0, 1, 2, 3, 4, 5, 6, 0, 1]), torch.tensor([0] * 7 + [1] * 2), 2)
+    zero, one = stays_of(paths, chain([1.0], [2.0]))
+    stay = 2 / 3 + np.exp(-3.0) / 3
+    assert np.allclose(zero.observed, [0.5, 0.5, 0.0])  # runs of 3 and 1 looks, seen to end
+    assert np.allclose(zero.expected, stay ** np.arange(1, 4))
+    assert np.allclose(zero.time, [1, 2, 3])
+    assert (zero.number, one.number) == (2, 3)
+
+
 def test_wrong_labels_look_like_memory_unless_allowed_for():
     noisy = simulate(Q, 100, (2.5, 50), seed=1, noise=0.05)
     assert dwell_times(noisy, Q, 199).warning

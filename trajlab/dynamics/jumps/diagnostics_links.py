@@ -89,7 +89,8 @@ def _standard_errors(information: np.ndarray | None, jumps: np.ndarray) -> np.nd
         return 1.0 / np.sqrt(np.maximum(jumps, 1e-300))
     scale = np.sqrt(np.maximum(np.diag(information), 1e-300))
     values, vectors = np.linalg.eigh(information / np.outer(scale, scale))
-    variance = (vectors**2 / np.maximum(values, 1e-12)).sum(1) / scale**2
+    with np.errstate(over="ignore"):
+        variance = (vectors**2 / np.maximum(values, 1e-12)).sum(1) / scale**2
     error = np.sqrt(variance)
     return np.where(error > 1e3, np.inf, error)
 
