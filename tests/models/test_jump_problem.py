@@ -123,6 +123,11 @@ def test_gradient_with_covariates(looks):
     q = problem.generator(x, age=problem.reference[0] + 1.0)
     beta = x[model.names.index("beta_age(0->1)")]
     assert np.log(q[0, 1] / problem.generator(x)[0, 1]) == pytest.approx(beta)
+    np.testing.assert_allclose(problem.generators(x)[0], problem.generator(x, **problem.data.groups[0]), rtol=1e-12)
+    # covariates of any size: the search takes steps in their standard deviations
+    best = optimise(problem, problem.start_from(TRUE), tolerance=1e-13)
+    assert best.gradient_norm < 0.01
+    assert best.iterations < 60
 
 
 @pytest.mark.parametrize("name", EMISSIONS)

@@ -24,9 +24,7 @@ class _LogLikelihood(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rates: Tensor, counts: Any) -> Tensor:
         found = evaluate(from_rates(rates.detach().double().cpu().numpy()), counts)
-        slope = found.by_rate.copy()
-        np.fill_diagonal(slope, 0.0)
-        ctx.save_for_backward(torch.from_numpy(slope).to(rates))
+        ctx.save_for_backward(torch.from_numpy(found.by_rate).to(rates))  # zero on the diagonal
         return torch.tensor(found.loglik, dtype=rates.dtype, device=rates.device)
 
     @staticmethod
