@@ -87,6 +87,7 @@ FRONT_DOOR = {
     # jump processes
     "MarkovJump": "trajlab.models.jumps.markov_jump:MarkovJump",
     "MarkovJumpConfig": "trajlab.models.jumps.markov_jump_config:MarkovJumpConfig",
+    "jump_log_likelihood": "trajlab.models.jumps.parametric:jump_log_likelihood",
     "ZeroShot": "trajlab.models.jumps.zero_shot:ZeroShot",
     "ZeroShotConfig": "trajlab.models.jumps.zero_shot_config:ZeroShotConfig",
     "FIMMJP": "trajlab.models.jumps.fim_mjp:FIMMJP",
