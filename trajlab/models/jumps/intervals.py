@@ -13,7 +13,7 @@ from scipy.special import expit
 from trajlab.catalog import unknown
 from trajlab.dynamics.jumps.generator import from_rates
 from trajlab.models.jumps.uncertainty_bootstrap import bootstrap, corrected_quantiles
-from trajlab.models.jumps.uncertainty_laplace import LOGIT, Laplace, laplace
+from trajlab.models.jumps.uncertainty_laplace import LOGIT, Laplace, generators_of, laplace
 from trajlab.models.jumps.uncertainty_posterior import PosteriorConfig, posterior
 from trajlab.models.jumps.uncertainty_profile import profile
 
@@ -137,7 +137,7 @@ def generator_draws(fit: Any, method: str = "laplace", draws: int | None = None,
     mode = laplace(fit.problem, fit.x)
     if method == "posterior":
         return posterior(fit.problem, mode, _config(config, draws), seed).generators
-    return np.stack([fit.problem.generator(x) for x in mode.draws(draws or 1000, seed)])
+    return generators_of(fit.problem, mode.draws(draws or 1000, seed))
 
 
 def _config(config: PosteriorConfig | None, draws: int | None) -> PosteriorConfig:

@@ -17,6 +17,7 @@ from trajlab.dynamics.jumps.resimulate import resample_paths, resimulate
 from trajlab.models.jumps.optimise import optimise
 from trajlab.models.jumps.prepare import labelled
 from trajlab.models.jumps.problem import SeenStates
+from trajlab.models.jumps.uncertainty_laplace import generators_of
 from trajlab.types import JumpPaths
 
 __all__ = ["Bootstrap", "bootstrap", "corrected_quantiles", "refit"]
@@ -69,7 +70,7 @@ def bootstrap(fit: Any, draws: int = 200, kind: str = "parametric", seed: int = 
     if failed > draws / 2:
         raise ValueError(f"{failed} of {draws} refits failed, the last since: {reason}; too little is known for a bootstrap, take method='profile'")
     x = np.stack(found)
-    return Bootstrap(x, np.stack([fit.problem.generator(row) for row in x]), failed, kind)
+    return Bootstrap(x, generators_of(fit.problem, x), failed, kind)
 
 
 def _simulated(fit: Any, seed: int) -> JumpPaths:

@@ -9,9 +9,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import stats
 
+from trajlab.dynamics.jumps.generator import from_rates
+from trajlab.models.jumps.parameters import LogRates
 from trajlab.models.jumps.pareto import smoothed_weights
 
-__all__ = ["Laplace", "laplace", "log_parameters"]
+__all__ = ["Laplace", "generators_of", "laplace", "log_parameters"]
 
 EDGE = 1e-3  #: a parameter closer than this to its bound is at it
 FEW = 0.5  #: information on a log-rate, in jumps, below which it is not known from below
@@ -172,3 +174,13 @@ def log_parameters(problem: Any) -> Bool[np.ndarray, "parameter"]:
     kind = list(getattr(problem.parametrisation, "kind", ()))
     kind += [""] * (len(problem.names) - len(kind))
     return np.array([k == "rate" or name.startswith(LOGIT) for k, name in zip(kind, problem.names, strict=True)], dtype=bool)
+
+
+def generators_of(problem: Any, x: Float[np.ndarray, "draw parameter"]) -> Float[np.ndarray, "draw state state"]:
+    """Generators at the reference covariates; all draws at once where log-rates are linear in the parameters."""
+    model = problem.parametrisation
+    if not isinstance(model, LogRates):
+        return np.stack([problem.generator(row) for row in x])
+    rates = np.zeros((len(x), model.n_states, model.n_states))
+    rates[:, model.links[:, 0], model.links[:, 1]] = np.exp(model.offset + (model.base @ x[:, : model.base.shape[1]].T).T)
+    return from_rates(rates)

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from trajlab.catalog import unknown
 from trajlab.models.jumps.chains import effective_size, split_rhat
 from trajlab.models.jumps.uncertainty_gibbs import gibbs, is_conjugate
-from trajlab.models.jumps.uncertainty_laplace import Laplace
+from trajlab.models.jumps.uncertainty_laplace import Laplace, generators_of
 
 __all__ = ["Posterior", "PosteriorConfig", "posterior"]
 
@@ -96,7 +96,7 @@ def posterior(problem: Any, mode: Laplace, config: PosteriorConfig | None = None
         chains = [_hmc(target, start, each, config.warm_up, child) for start, child in zip(starts, children, strict=True)]
         x, accepted, sampler = np.stack([c[0] for c in chains]), float(np.mean([c[1] for c in chains])), "hmc"
     flat = x.reshape(-1, x.shape[-1])
-    return Posterior(flat, np.stack([problem.generator(row) for row in flat]), split_rhat(x), effective_size(x), sampler, accepted)
+    return Posterior(flat, generators_of(problem, flat), split_rhat(x), effective_size(x), sampler, accepted)
 
 
 class _Target:
