@@ -104,3 +104,12 @@ def test_data_that_say_nothing_of_rates(capsys):
         pd.DataFrame(rows).to_csv(f"{name}.csv", index=False)
         assert call(f"{name}.csv") == 2
         assert told in capsys.readouterr().err
+
+
+def test_covariates_have_a_table_of_effects(capsys):
+    table = pd.read_csv(write(paths=40))
+    table.assign(dose=np.where(table.subject % 2, "low", "high")).to_csv("doses.csv", index=False)
+    assert call("doses.csv", "--covariates", "dose", "--method", "map", "--noise", "none", "--checks", 3) == 0
+    said = capsys.readouterr().out
+    assert "Effects of covariates" in said
+    assert "dose=low" in said

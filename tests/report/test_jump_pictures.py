@@ -53,8 +53,9 @@ def test_arrows_and_areas_of_the_graph():
     arrows = [p for p in ax.patches if isinstance(p, FancyArrowPatch)]
     assert len(arrows) == 4
     widths = sorted(a.get_linewidth() for a in arrows)
-    assert widths[0] == pytest.approx(widths[1])
-    assert widths[-1] - 0.7 == pytest.approx(2 * (widths[0] - 0.7))
+    assert widths[0] == 0.7
+    assert widths[1] == pytest.approx(widths[2])
+    assert widths[3] - 0.7 == pytest.approx(2 * (widths[1] - 0.7))
     assert sum(a.get_linestyle() not in ("-", "solid") for a in arrows) == 1
     sizes = ax.collections[0].get_sizes()
     assert sizes[0] == pytest.approx(2 * sizes[1])

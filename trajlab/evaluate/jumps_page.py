@@ -10,18 +10,22 @@ import numpy as np
 
 from trajlab.dynamics.jumps.cycles import fundamental_cycles
 from trajlab.dynamics.jumps.fluxes import currents, entropy_production
+from trajlab.dynamics.jumps.likelihood import evaluate
 from trajlab.dynamics.jumps.observables import relaxation, sojourn_times, stationary_distribution
+from trajlab.dynamics.jumps.pair_counts import pair_counts
+from trajlab.dynamics.jumps.smoothing import Intervals, smooth
 from trajlab.evaluate.jumps_checks import replicates
 from trajlab.evaluate.jumps_figures import jump_figures
 from trajlab.evaluate.results import Evaluation, RateGraph, Table
 from trajlab.models.jumps.fit import JumpFit
 from trajlab.models.jumps.intervals import METHODS, Interval, generator_draws
+from trajlab.models.jumps.prepare import labelled
 
 __all__ = ["PageConfig", "jump_evaluation"]
 
 MOST_MATRIX = 12  #: states up to which mean first-passage times are shown
 MOST_ROWS = 60  #: links in the table of rates, the fastest
-VAGUE = 5.0  #: a link is dotted in the graph where its interval begins below its rate over this
+VAGUE = 15.0  #: a link is dotted in the graph where its interval spans more than this factor
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,8 @@ class Found:
         method = "laplace" if config.intervals == "profile" else config.intervals
         self.draws = generator_draws(fit, method, config.draws, config.seed)
         self.links = np.argwhere((self.q > 0) & fit.links)
-        self.time = _watched(fit)
-        self.back = _hardly_back(self.q, self.time)
+        self.jumps, self.time = _given_data(fit)
+        self.back = _hardly_back(self.q, self.jumps)
 
     @property
     def ends(self) -> bool:
@@ -160,13 +164,13 @@ def _how(fit: JumpFit) -> str:
 def _rates(found: Found) -> Table:
     fit, rows = found.fit, []
     for i, j in sorted(found.links.tolist(), key=lambda link: -found.q[tuple(link)])[:MOST_ROWS]:
-        known, jumps = found.rate(i, j), found.q[i, j] * found.time[i]
+        known, jumps = found.rate(i, j), found.jumps[i, j]
         low, high, note = (known.low, known.high, known.note) if known is not None else (None, None, "")
         rows.append([f"{fit.names[i]} → {fit.names[j]}", float(found.q[i, j]), _number(low), _number(high), float(jumps), note or None])
     more = f" The fastest {MOST_ROWS} of {len(found.links)}." if len(found.links) > MOST_ROWS else ""
     at = f" At the mean of {', '.join(fit.config.covariates)}." if fit.config.covariates else ""
     return Table(f"Rates{found.per}", ["jump", "rate", "from", "to", "jumps in these data", "remark"], rows,
-                 f"With {found.config.level:.0%} intervals. Jumps: rate times the time that was spent in the state, about.{at}{more}")
+                 f"With {found.config.level:.0%} intervals. Jumps: their expected number given the data.{at}{more}")
 
 
 def _states(found: Found) -> Table:
@@ -240,12 +244,18 @@ def _cycles(found: Found) -> list[Table]:
         return []
     rows = []
     for cycle in cycles:
-        i, j = cycle.states[-1], cycle.states[0]
+        i, j = _closing(cycle.states, cycle.current, currents(found.q))
         low, high = found.interval(lambda q, i=i, j=j: currents(q)[:, i, j])[1:]
         rows.append([" → ".join(fit.names[s] for s in (*cycle.states, cycle.states[0])), cycle.current, float(low), float(high), cycle.affinity])
     return [Table("Cycles", ["cycle", f"current{found.per}", "from", "to", "affinity"], rows,
                   "Cycles that the links outside a spanning tree close (Schnakenberg 1976): the net current of the closing link, and the logarithm "
                   "of the ratio of the products of rates both ways round. Under detailed balance both are 0.")]
+
+
+def _closing(states: Sequence[int], current: float, net: np.ndarray) -> tuple[int, int]:
+    """The link of a cycle that carries its current."""
+    links = list(zip(states, [*states[1:], states[0]]))
+    return min(links, key=lambda link: abs(net[link] - current))
 
 
 def _checks(checks: Sequence[Any]) -> list[Table]:
@@ -256,38 +266,38 @@ def _checks(checks: Sequence[Any]) -> list[Table]:
 def _title(check: Any) -> str:
     import re
 
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(check).__name__).capitalize()
+    name = type(check).__name__
+    return "Chapman-Kolmogorov" if name == "ChapmanKolmogorov" else re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).capitalize()
 
 
 def _graph(found: Found) -> RateGraph:
     vague = np.zeros(found.q.shape, dtype=bool)
     for i, j in found.links.tolist():
         known = found.rate(i, j)
-        vague[i, j] = known is not None and float(known.low) < found.q[i, j] / VAGUE
+        vague[i, j] = known is not None and float(known.high) > VAGUE * float(known.low)
     note = (f"Area: {'share of the watched time' if found.ends else 'stationary share'} (small states are drawn larger). Width of arrows: root of "
-            f"the rate{found.per}. Orange: no way back, or hardly one jump back in these data. Dotted: hardly known (see the interval).")
+            f"the rate{found.per}. Orange: no way back, or hardly one jump back in these data. Thin and dashed: hardly known (see the interval).")
     return RateGraph("Generator", np.where(found.fit.links, found.q, 0.0), found.weight, list(found.fit.names), found.back & ~vague, vague,
                      found.fit.time_unit, note)
 
 
-def _watched(fit: JumpFit) -> np.ndarray:
-    """Time spent in each state, about: lags between looks, shared by the states at both ends, or by the stationary state where they are hidden."""
-    label, time, path = (np.asarray(v.cpu()) for v in (fit.paths.label, fit.paths.time, fit.paths.path))
-    inside = path[1:] == path[:-1]
-    lag = np.where(inside, np.diff(time), 0.0)
-    out = np.zeros(fit.n_states)
-    law = stationary_distribution(fit.generator)
-    for end in (label[:-1], label[1:]):
-        known = end >= 0
-        out += np.bincount(end[known], weights=lag[known] / 2, minlength=fit.n_states)
-        out += law * lag[~known].sum() / 2
-    return out
+def _given_data(fit: JumpFit) -> tuple[np.ndarray, np.ndarray]:
+    """Expected jumps ``[state state]`` and time in each state ``[state]`` given the data."""
+    some = bool(fit.config.covariates) and fit.problem is not None
+    covariates = fit.config.covariates if some else ()
+    if fit.noise is None:
+        groups = pair_counts(labelled(fit.paths), covariates, fit.config.most_lags)
+        generators = [fit.generator_at(**counts.covariates) for counts in groups] if some else [fit.generator] * len(groups)
+    else:
+        intervals = Intervals.from_paths(fit.paths, covariates, fit.config.most_lags)
+        generators = list(fit.problem.generators(fit.x)) if some else [fit.generator]
+        groups = list(smooth(generators, intervals, fit.noise.likelihood(fit.paths), fit.initial).counts)
+    found = [evaluate(q, counts) for q, counts in zip(generators, groups, strict=True)]
+    return np.sum([one.jumps for one in found], axis=0), np.sum([one.time for one in found], axis=0)
 
 
-def _hardly_back(q: np.ndarray, time: np.ndarray) -> np.ndarray:
+def _hardly_back(q: np.ndarray, jumps: np.ndarray) -> np.ndarray:
     """Links that are run, but of whose reverse less than one jump is expected in the data, though there is at least tenfold traffic."""
-    jumps = q * time[:, None]
-    np.fill_diagonal(jumps, 0.0)
     return (q > 0) & ~np.eye(len(q), dtype=bool) & ((q.T <= 0) | ((jumps.T < 1) & (jumps > 10)))
 
 

@@ -32,8 +32,8 @@ def generator_graph(ax: Axes, rates: Any, weight: Any = None, names: Sequence[st
                     colours: dict[str, str] | None = None) -> None:
     """Draw a generator: states as discs, their areas their weights, jumps as arrows whose width grows with the root of the rate.
 
-    Links that are not run back are marked by colour; those of which little is known are dotted. States lie so that distances tell in how many jumps
-    one is reached from another, as far as the plane can.
+    Links that are not run back are marked by colour; those of which little is known are thin and dashed. States lie so that distances tell in how
+    many jumps one is reached from another, as far as the plane can.
 
     Args:
         ax: to draw on.
@@ -41,7 +41,7 @@ def generator_graph(ax: Axes, rates: Any, weight: Any = None, names: Sequence[st
         weight: of the states, ``[state]``; the stationary distribution by default.
         names: of the states; their numbers from 0 by default.
         one_way: links to be marked, ``[state state]``; by default those without a rate back.
-        faint: links to be dotted, ``[state state]``.
+        faint: links to be dashed, ``[state state]``.
         colours: of ``ink``, ``muted``, ``state``, ``one way`` and ``ground``.
 
     Raises:
@@ -90,11 +90,11 @@ def _checked(rates: Any, weight: Any, names: Sequence[str]) -> tuple[np.ndarray,
 def _arrow(ax: Axes, start: np.ndarray, stop: np.ndarray, radius: tuple[float, float], strength: float, colour: str, dotted: bool) -> None:
     from matplotlib.patches import FancyArrowPatch
 
-    width = WIDTHS[0] + (WIDTHS[1] - WIDTHS[0]) * float(strength)
+    width = WIDTHS[0] + (WIDTHS[1] - WIDTHS[0]) * (0.0 if dotted else float(strength))
     ax.add_patch(FancyArrowPatch(
         tuple(start), tuple(stop), connectionstyle=f"arc3,rad={BEND}", shrinkA=float(radius[0]), shrinkB=float(radius[1]) + 1, linewidth=width,
         arrowstyle=f"-|>,head_length={0.28 + 1.1 / width:.3f},head_width={0.13 + 0.5 / width:.3f}", mutation_scale=5 + 4 * width, color=colour,
-        alpha=0.35 if dotted else 0.8, linestyle=(0, (1, 2)) if dotted else "-", zorder=2, capstyle="butt", joinstyle="miter",
+        alpha=0.45 if dotted else 0.8, linestyle=(0, (3, 3)) if dotted else "-", zorder=2, capstyle="butt", joinstyle="miter",
     ))
 
 
