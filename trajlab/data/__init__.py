@@ -6,6 +6,7 @@ from typing import Any
 
 TABLE = {
     "BatchOrder": "trajlab.data.batches:BatchOrder",
+    "LaneMap": "trajlab.data.lanes:LaneMap",
     "Scale": "trajlab.data.normalise:Scale",
     "Split": "trajlab.data.splits:Split",
     "VerletList": "trajlab.data.graphs:VerletList",
