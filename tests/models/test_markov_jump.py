@@ -159,6 +159,15 @@ def test_a_state_that_is_never_visited_changes_no_rate(paths, method):
     assert any("no look names state 3" in w for w in more.warnings)
 
 
+def test_an_unseen_state_that_is_kept_has_the_rates_of_the_prior(paths):
+    more = infer(rebuilt(paths, n_states=4), method="map", noise="none", unseen="keep")
+    first = infer(paths, method="map", noise="none")
+    assert (more.generator[:3, 3] > 0).all()
+    assert more.generator[:3, 3].max() < 0.1 * first.generator[OFF].max()  # they were watched for long, and nobody went there
+    assert (more.generator[3, :3] > 0).all()
+    assert more.generator[:3, :3][OFF] == pytest.approx(first.generator[OFF], rel=0.1, abs=0.02)
+
+
 # constraints
 
 

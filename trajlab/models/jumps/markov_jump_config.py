@@ -10,6 +10,7 @@ from trajlab.catalog import unknown
 METHODS = ("auto", "map", "mle", "zero-shot")
 NOISES = ("auto", "none", "flip", "matrix", "gaussian", "student")
 OPTIMISERS = ("auto", "em", "lbfgs")
+UNSEEN = ("leave-out", "keep")
 STARTS = ("auto", "network", "crude")
 
 
@@ -18,8 +19,9 @@ class MarkovJumpConfig:
     """One frozen record says what is estimated, from which prior, and how.
 
     Attributes:
-        method: ``auto``: the network answers first, the exact posterior mode is found from there, its prior centred there; ``map``: the exact posterior
-            mode under a prior that knows the overall rate of jumps alone; ``mle``: maximum likelihood; ``zero-shot``: the network alone.
+        method: ``auto``: the network answers first, its answer is the start and the centre of a weak prior of the exact posterior mode; ``map``: the
+            exact posterior mode under a prior that knows the overall rate of jumps alone; ``mle``: maximum likelihood; ``zero-shot``: the network
+            alone.
         noise: of the labels. ``none``; ``flip``: with an unknown probability a label is replaced by one drawn evenly from all; ``matrix``: a full
             matrix of misclassification; ``gaussian``, ``student``: the states are seen through a continuous signal; ``auto``: a signal is Gaussian,
             labels are flipped or not as the evidence says.
@@ -28,6 +30,8 @@ class MarkovJumpConfig:
         strength: pseudo-jumps of the prior for each link; None: 1 where fewer than 20 label changes fall on a link, else a tenth.
         links: the jumps that are possible, pairs (from, to); None for all.
         absorbing: states that are never left.
+        unseen: states that no look names. ``leave-out``: they change nothing, and rates from and to them are given as zero; ``keep``: they are believed
+            to be there, and their rates are what the prior says, less the time in which nobody was seen there.
         equal: groups of links that share one rate.
         fixed: known rates, (from, to, rate), 1/time.
         reversible: detailed balance holds, ``q_ij = s_ij sqrt(pi_j / pi_i)``.
@@ -51,6 +55,7 @@ class MarkovJumpConfig:
     strength: float | None = None
     links: tuple[tuple[int, int], ...] | None = None
     absorbing: tuple[int, ...] = ()
+    unseen: str = "leave-out"
     equal: tuple[tuple[tuple[int, int], ...], ...] = ()
     fixed: tuple[tuple[int, int, float], ...] = ()
     reversible: bool = False
@@ -64,7 +69,7 @@ class MarkovJumpConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, known in (("method", METHODS), ("noise", NOISES), ("optimiser", OPTIMISERS), ("start", STARTS)):
+        for name, known in (("method", METHODS), ("noise", NOISES), ("optimiser", OPTIMISERS), ("start", STARTS), ("unseen", UNSEEN)):
             if getattr(self, name) not in known:
                 raise ValueError(unknown(name, getattr(self, name), known))
         for name in ("links", "equal", "fixed", "confusions", "absorbing", "covariates"):

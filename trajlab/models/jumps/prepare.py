@@ -27,7 +27,7 @@ class Prepared:
         counts: pairs of consecutive labels, one `PairCounts` for each value of the covariates; of hidden states a rough guide. Empty for signals.
         hidden: whether an observation in the middle of a path names no state.
         signal: whether states are seen through a continuous signal.
-        seen: states that a look names or may mean, ``[state]``.
+        seen: states that a look names or may mean, or that are kept all the same, ``[state]``.
         links: jumps that are possible, ``[state state]``.
         absorbing: states that are never left, by wish or since they were entered at a known date and never left.
         warnings: sentences.
@@ -68,7 +68,7 @@ def prepare(paths: Any, config: MarkovJumpConfig) -> Prepared:
     if not enough and not signal:
         raise ValueError(f"none of the {paths.n_paths} paths has two looks that name a state, so nothing is known of rates")
     counts = pair_counts(looks, config.covariates, config.most_lags) if enough else []
-    seen = _seen(paths, label, kind, signal)
+    seen = np.ones(paths.n_states, dtype=bool) if config.unseen == "keep" else _seen(paths, label, kind, signal)
     absorbing = _absorbing(paths, label, path, kind, config.absorbing)
     links = _links(paths.n_states, config, seen, absorbing)
     hidden = len(looks.label) < len(label) and _between(label, path)
