@@ -72,7 +72,7 @@ def run(arguments: Sequence[str]) -> None:
     data = trajlab.read(given.data)
     validation = None if given.validation is None else trajlab.read(given.validation)
     model = load(method(name))(config)
-    model.fit(data, validation, train=train, folder=given.out, progress=not given.quiet, seed=train.seed)
+    model.fit(data, validation=validation, train=train, folder=given.out, progress=not given.quiet, seed=train.seed)
     if hasattr(model, "about"):
         model.about["command"] = shlex.join(["trajlab", "fit", *arguments])
     where = model.save(given.out)

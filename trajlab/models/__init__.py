@@ -5,6 +5,7 @@ TABLE: dict[str, str] = {
     "geotdm": "trajlab.models.geotdm:GeoTDM",
     "sbirr": "trajlab.models.sbirr:SchrodingerBridge",
     "markov_jump": "trajlab.models.jumps.markov_jump:MarkovJump",
+    "motion": "trajlab.models.motion.motion:Motion",
 }
 
 #: Forecasters of single series; each can be called without arguments.

@@ -11,6 +11,8 @@ TABLE: dict[str, str] = {
     "causal_transformer": "trajlab.nets.causal_transformer:CausalTransformer",
     "state_space": "trajlab.nets.state_space:StateSpace",
     "window_perceptron": "trajlab.nets.window_perceptron:WindowPerceptron",
+    "motion_perceptron": "trajlab.nets.motion_perceptron:MotionPerceptron",
+    "social_transformer": "trajlab.nets.social_transformer:SocialTransformer",
     "count_network": "trajlab.nets.count_network:CountNetwork",
     "fim_mjp": "trajlab.nets.fim_mjp:FIMMJPNet",
 }

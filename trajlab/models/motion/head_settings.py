@@ -1,15 +1,17 @@
-"""What a kinematic head is."""
+"""What a kinematic head is. No torch here."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from trajlab.catalog import unknown
-from trajlab.dynamics.kinematics import FORMULATIONS, MOMENTS, PROPAGATIONS
 
 __all__ = ["HEADS", "TURNINGS", "HeadSettings"]
 
-HEADS = ("position", *FORMULATIONS)
+#: names of `trajlab.dynamics.kinematics`, which needs torch, and the head without kinematics
+HEADS = ("position", "velocity", "acceleration", "speed_heading", "bicycle", "unicycle")
+PROPAGATIONS = ("joint", "marginal")
+MOMENTS = ("exact", "linear")
 #: what the second output of bicycle and unicycle means
 TURNINGS = ("lateral", "curvature", "yaw_rate", "steering")
 

@@ -121,8 +121,8 @@ class PathMixture:
         """
         missing = [name for name in ("logits", "mean", "covariance") if name not in forecast.mixture]
         if missing:
-            raise ValueError(f"this forecast of {forecast.provenance.get('method', 'a method')} has no mixture of paths ({', '.join(missing)} missing); "
-                             "score its draws instead")
+            raise ValueError(f"this forecast of {forecast.provenance.get('method', 'a method')} has no mixture of paths ({', '.join(missing)} "
+                             "missing); score its draws instead")
         return cls(*(forecast.mixture[name] for name in ("logits", "mean", "covariance")))
 
     def to_forecast(self, past: Trajectories, answer: Answer) -> Forecast:
