@@ -56,7 +56,7 @@ def read_commonroad(path: str | Path) -> Trajectories:
     states, counts = _states(root)
     if not states:
         raise ValueError(f"{path} holds no moving obstacle with recorded states (static obstacles: {counts['static obstacle']}, predictions as "
-                         f"occupied areas: {counts['occupancy set']})" + ("; commonroad_lanes(path) reads its map" if root.find("lanelet") is not None else ""))
+                         f"occupied areas: {counts['occupancy set']}); its map, if any, is read by commonroad_lanes(path)")
     table = np.array([row[:9] for row in states], dtype=np.float64)
     rows, dropped = tidy(Sightings(
         time=table[:, 0] * step, agent=table[:, 1].astype(np.int64), x=table[:, 2:4],
@@ -88,7 +88,7 @@ def commonroad_lanes(path: str | Path) -> LaneMap:
     for name, one in lanelets.items():
         bounds[name] = _bound(one, "leftBound"), _bound(one, "rightBound")
         if min(map(len, bounds[name])) < 2:
-            raise ValueError(f"lanelet {name} of {path} has bounds of {len(bounds[name][0])} and {len(bounds[name][1])} points; at least 2 were wanted")
+            raise ValueError(f"lanelet {name} of {path} has bounds of {' and '.join(str(len(b)) for b in bounds[name])} points; 2 were wanted")
     crossings = {n for n, one in lanelets.items() if any((t.text or "").strip() == "crosswalk" for t in one.findall("laneletType"))}
     return LaneMap.from_lanelets(
         {n: b for n, b in bounds.items() if n not in crossings},
@@ -96,7 +96,7 @@ def commonroad_lanes(path: str | Path) -> LaneMap:
         kinds=["crosswalk"] * len(crossings), lanes=[n for n in bounds if n in crossings],
         successors={n: tuple(str(s.get("ref")) for s in one.findall("successor")) for n, one in lanelets.items()},
         neighbours={n: (_beside(one, "adjacentLeft"), _beside(one, "adjacentRight")) for n, one in lanelets.items()},
-        types={n: ",".join((t.text or "").strip() for t in one.findall("laneletType")) for n, one in lanelets.items() if one.find("laneletType") is not None},
+        types={n: ",".join((t.text or "").strip() for t in one.findall("laneletType")) for n, one in lanelets.items() if one.findall("laneletType")},
         source={"file": path.name, "what": "CommonRoad lanelets", "scenario": root.get("benchmarkID", "")})
 
 
