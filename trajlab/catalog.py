@@ -60,6 +60,7 @@ FRONT_DOOR = {
     "nbody": "trajlab.sources.nbody:nbody",
     "chaos": "trajlab.sources.chaos:chaos",
     "eth_ucy": "trajlab.sources.pedestrians:eth_ucy",
+    "prsa": "trajlab.sources.air_quality:prsa",
     "cell_snapshots": "trajlab.sources.snapshots_cells:cell_snapshots",
     "molecule_windows": "trajlab.sources.windows_md:molecule_windows",
     "jump_process": "trajlab.sources.jump_processes:jump_process",
@@ -96,6 +97,9 @@ FRONT_DOOR = {
     "ZeroShotConfig": "trajlab.models.jumps.zero_shot_config:ZeroShotConfig",
     "FIMMJP": "trajlab.models.jumps.fim_mjp:FIMMJP",
     "FIMMJPConfig": "trajlab.models.jumps.fim_mjp_config:FIMMJPConfig",
+    # sensors
+    "AirPhyNet": "trajlab.models.air.airphynet:AirPhyNet",
+    "AirPhyNetConfig": "trajlab.models.air.airphynet_config:AirPhyNetConfig",
     # from noise to data
     "sample": "trajlab.samplers.sample:sample",
     "Denoiser": "trajlab.paths.denoiser:Denoiser",

@@ -5,6 +5,7 @@ TABLE: dict[str, str] = {
     "geotdm": "trajlab.models.geotdm:GeoTDM",
     "sbirr": "trajlab.models.sbirr:SchrodingerBridge",
     "markov_jump": "trajlab.models.jumps.markov_jump:MarkovJump",
+    "airphynet": "trajlab.models.air.airphynet:AirPhyNet",
     "motion": "trajlab.models.motion.motion:Motion",
 }
 
@@ -24,6 +25,14 @@ FORECASTERS: dict[str, str] = {
     "transformer": "trajlab.models.sequence_forecaster:transformer",
     "state_space": "trajlab.models.sequence_forecaster:state_space",
     "diffusion": "trajlab.models.series_diffusion:SeriesDiffusion",
+}
+
+#: Forecasters of sensors that stay where they are, on long series; each can be called without arguments.
+STATION_FORECASTERS: dict[str, str] = {
+    "station_persistence": "trajlab.models.air.baselines:StationPersistence",
+    "damped_persistence": "trajlab.models.air.baselines:DampedPersistence",
+    "climatology": "trajlab.models.air.baselines:Climatology",
+    "airphynet": "trajlab.models.air.airphynet:AirPhyNet",
 }
 
 #: What says how cells are distributed between two snapshots; each can be called without arguments.

@@ -36,6 +36,12 @@ NBODY: dict[str, str] = {
 #: Recorded data: a function (folder, name of the part) -> training, validation and test trajectories.
 DATA_SETS: dict[str, str] = {"eth_ucy": "trajlab.sources.pedestrians:eth_ucy"}
 
+#: Series of sensors that stay where they are: a function of a folder -> one scene of `Trajectories` (METR-LA: and its adjacency).
+SENSOR_SETS: dict[str, str] = {
+    "prsa": "trajlab.sources.air_quality:prsa",
+    "metr_la_week": "trajlab.sources.air_quality:metr_la_week",
+}
+
 #: Populations seen at several times: a function of a folder (None: downloaded) or of a recipe -> `Snapshots`.
 SNAPSHOTS: dict[str, str] = {
     "lotka_volterra": "trajlab.sources.lotka_volterra:lotka_volterra",

@@ -37,7 +37,7 @@ def compass(words: Sequence[str]) -> Float[np.ndarray, "word"]:
         ValueError: another word.
     """
     table = {word: 22.5 * k for k, word in enumerate(POINTS)} | dict.fromkeys(("", "NA", "nan"), np.nan)
-    strange = sorted({w for w in words if w not in table})
+    strange = sorted({str(w) for w in words if w not in table})
     if strange:
         raise ValueError(f"{strange[0]!r} is no point of the compass; {', '.join(POINTS)} or NA was wanted")
     return np.array([table[w] for w in words])
@@ -106,7 +106,7 @@ def prsa(folder: str | Path, stations: Sequence[str] | None = None, *, stuck: in
 
 
 def metr_la_week(folder: str | Path) -> tuple[Trajectories, Float[Tensor, "node node"]]:
-    """The first week of METR-LA (207 loop detectors, every 5 min, mph) and its directed adjacency.
+    """The first week of METR-LA (207 loop detectors, every 5 min, mph) and its adjacency, which is symmetric here.
 
     Args:
         folder: with ``los_speed.csv.gz`` and ``los_adj.csv.gz``, or with a folder ``sensors`` that has them.
