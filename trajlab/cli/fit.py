@@ -33,7 +33,7 @@ SHOWN = 100  #: windows of a first forecast
 OTHERS = {"jumps": "trajlab.cli.fit_jumps:run"}
 #: methods of other nouns, and the command that fits them
 ELSEWHERE = {"sbirr": "it bridges snapshots of populations; use `trajlab bridge FILE`, which fits and judges it",
-             "airphynet": "it learns from long series of sensors, in Python: AirPhyNet(config).fit(series, validation), see docs/methods/airphynet.md",
+             "airphynet": "it learns from series of sensors, in Python: AirPhyNet(config).fit(series, validation), see docs/methods/airphynet.md",
              "markov_jump": "it infers rates from paths of states; use `trajlab infer FILE`, which fits and diagnoses it"}
 
 
