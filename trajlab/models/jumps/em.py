@@ -50,8 +50,8 @@ class Rates:
         rates = prior.mode(jumps, time, self.links)
         for group in self.equal:
             i, j = np.array(group).T
-            pseudo = (prior.strength / prior.centre[i, j]).sum() if prior.strength else 0.0
-            rates[i, j] = (jumps[i, j].sum() + prior.strength * len(group)) / (time[i].sum() + pseudo)
+            strength = prior.strength[i, j]
+            rates[i, j] = (jumps[i, j].sum() + strength.sum()) / (time[i].sum() + (strength / prior.centre[i, j]).sum())
         for i, j, rate in self.fixed:
             rates[i, j] = rate
         return rates

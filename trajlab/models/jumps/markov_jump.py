@@ -127,7 +127,7 @@ class _Inference:
         """States are what the labels say."""
         counts = self.data.counts
         prior, bounds = self._prior(counts), rate_bounds(counts, self.data.links)
-        problem = Problem(counts, rate_model(self.data, self.config), prior if prior.strength else None, bounds)
+        problem = Problem(counts, rate_model(self.data, self.config), prior or None, bounds)
         start = self._start(counts)
         if self._uses_em():
             found = self._em(prior, bounds, self.config.tolerance).fit(counts[0], start)
@@ -158,10 +158,10 @@ class _Inference:
             tolerance = self.config.tolerance if self.config.optimiser == "em" else max(self.config.tolerance, SETTLED)
             found = self._em(prior, bounds, tolerance).fit(HiddenData(intervals, self.data.paths, emission, initial), start)
             hidden = HiddenStates(intervals, self.data.paths, found.emission, found.initial)
-            problem = Problem(hidden, rate_model(self.data, self.config), prior if prior.strength else None, bounds)
+            problem = Problem(hidden, rate_model(self.data, self.config), prior or None, bounds)
             return self._answer(problem, problem.start_from(found.q), prior, found, found.emission, found.initial)
         hidden = HiddenStates(intervals, self.data.paths, emission, initial)
-        problem = Problem(hidden, rate_model(self.data, self.config), prior if prior.strength else None, bounds)
+        problem = Problem(hidden, rate_model(self.data, self.config), prior or None, bounds)
         best = optimise(problem, problem.start_from(start), self.config.iterations, self.config.tolerance)
         extra = best.x[problem.n_rates:]
         return self._answer(problem, best.x, prior, best, hidden.emission_at(extra), hidden.initial_at(extra))

@@ -181,7 +181,7 @@ class Problem:
         found = self.data.answer(self.generators(x), extra)
         gradient = np.concatenate([self.parametrisation.pull_back(rates, self._z, found.by_rate), found.by_extra])
         value = found.loglik
-        if self.prior is not None and self.prior.strength:
+        if self.prior:
             q, here = self.generator(x), np.zeros((1, len(self.reference)))
             value += self.prior.log_density(q, self._links)
             by_rate = self.prior.strength * np.where(self._links, 1 / np.where(q > 0, q, 1.0) - 1 / self.prior.centre, 0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -18,24 +19,28 @@ STRONG, WEAK = 1.0, 0.1  #: pseudo-jumps of each link before and after that
 
 @dataclass(frozen=True)
 class RatePrior:
-    """``q_ij ~ Gamma(1 + a, a / centre_ij)``: the prior knowledge of ``a`` jumps seen in the time that they take at the rate ``centre``.
+    """``q_ij ~ Gamma(1 + a_ij, a_ij / centre_ij)``: the prior knowledge of ``a`` jumps seen in the time that they take at the rate ``centre``.
 
     As a function of log q its mode is ``centre`` (the density of log q has the extra factor q): ``a log q - a q / centre + const``.
 
     Attributes:
-        strength: a, in jumps; 0 is no prior (maximum likelihood).
+        strength: a, in jumps, ``[state state]`` or one number for all links; 0 is no prior (maximum likelihood).
         centre: 1/time, ``[state state]``; the diagonal is not read.
     """
 
-    strength: float
+    strength: Any
     centre: np.ndarray
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "strength", np.broadcast_to(np.asarray(self.strength, dtype=np.float64), self.centre.shape).copy())
+
+    def __bool__(self) -> bool:
+        return bool(self.strength.any())
 
     def log_density(self, q: Float[np.ndarray, "state state"], links: Bool[np.ndarray, "state state"]) -> float:
         """Sum over the links of ``a (log(q / centre) + 1 - q / centre)``: zero at the centre."""
-        if self.strength == 0:
-            return 0.0
         ratio = np.maximum(q[links] / self.centre[links], 1e-300)
-        return float(self.strength * (np.log(ratio) + 1 - ratio).sum())
+        return float((self.strength[links] * (np.log(ratio) + 1 - ratio)).sum())
 
     def by_log_rate(self, q: Float[np.ndarray, "state state"], links: Bool[np.ndarray, "state state"]) -> Float[np.ndarray, "state state"]:
         """Derivative of `log_density` by each log-rate, ``a (1 - q / centre)``."""

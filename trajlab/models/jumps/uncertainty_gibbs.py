@@ -86,10 +86,10 @@ def gibbs(problem: Problem, starts: Float[np.ndarray, "chain parameter"], draws:
         else:
             known[i, j] = np.exp(offset)
     shape, rate = np.full(base.shape[1], float(tilt)), np.zeros(base.shape[1])
-    if problem.prior is not None and problem.prior.strength:
+    if problem.prior:
         for i, j in np.argwhere(model.free_links() & (group >= 0)):
-            shape[group[i, j]] += problem.prior.strength
-            rate[group[i, j]] += problem.prior.strength * factor[i, j] / problem.prior.centre[i, j]
+            shape[group[i, j]] += problem.prior.strength[i, j]
+            rate[group[i, j]] += problem.prior.strength[i, j] * factor[i, j] / problem.prior.centre[i, j]
     bounds = np.array(problem.bounds)
     out = []
     for x, child in zip(starts, np.random.default_rng(seed).spawn(len(starts)), strict=True):
