@@ -56,7 +56,9 @@ def read_sdd_trajnet(path: str | Path, *, rate: float = RATE) -> Trajectories:
         unnamed = int(np.isnan(table[:, :2]).any(1).sum())
         raise ValueError(f"{path} has {len(table)} rows, {int(withheld.sum())} of them withheld and {unnamed} without frame or id; places of people "
                          "were wanted")
-    seen, dropped = tidy(Sightings(time=table[~withheld, 0] / rate, agent=table[~withheld, 1].astype(np.int64), x=table[~withheld, 2:]))
+    known = table[~withheld]
+    kind = {"kind": np.zeros(len(known), dtype=np.int64)}  # the cut does not tell pedestrians from bikers
+    seen, dropped = tidy(Sightings(time=known[:, 0] / rate, agent=known[:, 1].astype(np.int64), x=known[:, 2:], static=kind))
     say_dropped(dropped, str(path))
     source = {"reader": "sdd trajnet", "what": "SDD pedestrians, TrajNet cut", "file": path.name, "withheld": int(withheld.sum()), "dropped": dropped}
     step = round(usual_step(seen.time, seen.of()) * rate) / rate
@@ -68,7 +70,7 @@ def _until(trajectories: Trajectories, end: float) -> Trajectories:
     step = trajectories.source["step"]
     more = max(0, round((end - float(trajectories.time[0, -1])) / step))
     pad = lambda value: torch.nn.functional.pad(value, [0] * 2 * (value.ndim - 2) + [0, more])  # noqa: E731
-    time = trajectories.time[:, :1] + step * torch.arange(trajectories.n_frames + more)
+    time = trajectories.time[:, :1] + step * torch.arange(trajectories.n_frames + more, dtype=torch.float64)
     return trajectories.replace(x=pad(trajectories.x), time=time, mask=pad(trajectories.mask))
 
 
@@ -104,6 +106,8 @@ def read_sdd(path: str | Path, *, scale: float | str | Path | None = None, every
         raise ValueError(f"{path}: {unknown('label', str(labels[int((kind < 0).argmax())]), KINDS)}")
     on, lost = rows[:, 5] % every == 0, rows[:, 6] == 1
     keep = on & ~lost
+    if not keep.any():
+        raise ValueError(f"{path}: no box is left of {len(rows)}: {int(lost.sum())} are lost, {int((~on).sum())} between every {every} frames")
     middle = (rows[:, 1:3] + rows[:, 3:5]) / 2 * metres * np.array([1.0, -1.0])
     tidied, dropped = tidy(Sightings(time=rows[:, 5] / RATE, agent=rows[:, 0].astype(np.int64), x=middle, static={"kind": kind},
                                      extra={"occluded": rows[:, 7], "generated": rows[:, 8]}).rows(np.flatnonzero(keep)))

@@ -77,10 +77,11 @@ def read_trajnet(path: str | Path, *, cut: str = "scenes") -> Trajectories:
     steps, count = np.unique(np.diff(np.unique(frame)), return_counts=True)
     step = int(steps[count.argmax()]) if len(steps) else STEP
     person, x = np.array([row.person for row in seen]), np.array([[row.x, row.y] for row in seen])
-    rows, dropped = tidy(Sightings(time=frame / (step * rate), agent=person, x=x))
+    kind = {"kind": np.zeros(len(x), dtype=np.int64)}
+    rows, dropped = tidy(Sightings(time=frame / (step * rate), agent=person, x=x, static=kind))
     say_dropped(dropped, str(path))
     source = {"reader": "trajnet", "what": "TrajNet++ pedestrians", "file": path.name, "frame_step": step, "rate": rate, "given": GIVEN,
-              "dropped": dropped}
+              "kinds": ["pedestrian"], "dropped": dropped}
     if cut == "recording":
         return packed(rows, 1 / rate, source)
     if not marks:

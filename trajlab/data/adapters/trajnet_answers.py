@@ -85,7 +85,7 @@ def read_trajnet_answers(path: str | Path, past: Trajectories) -> Forecast:
     for row, ahead in zip(rows, after):
         at = row.number, node_of[row.scene, row.person], int(ahead) - 1
         x[at], mask[at] = torch.tensor([row.x, row.y], dtype=torch.float64), True
-    time = past.time[:, -1:] + past.spacing * torch.arange(1, steps + 1)
+    time = past.time[:, -1:] + past.spacing * torch.arange(1, steps + 1, dtype=torch.float64)
     return Forecast(x, past, time, mask, provenance={"method": "TrajNet++ predictions", "file": path.name})
 
 
