@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import inspect
 import re
 import zipfile
@@ -20,6 +21,8 @@ READERS: dict[str, tuple[str, str | None]] = {
     "npz arrays": ("trajlab.data.adapters.arrays:read_npz", None),
     "table of tracks": ("trajlab.data.adapters.tables:read_table", "trajlab.data.adapters.tables:from_table"),
     "table of visits": ("trajlab.data.adapters.jump_tables:read_jumps", "trajlab.data.adapters.jump_tables:jumps_from_table"),
+    "SUMO floating-car data": ("trajlab.data.adapters.sumo:read_sumo", None),
+    "CommonRoad scenario": ("trajlab.data.adapters.commonroad:read_commonroad", None),
     "LAMMPS dump": ("trajlab.data.adapters.lammps:read_lammps", None),
     "MDAnalysis trajectory": ("trajlab.data.adapters.mdanalysis:read_mdanalysis", "trajlab.data.adapters.mdanalysis:from_mdanalysis"),
     "AnnData": ("trajlab.data.adapters.anndata:read_anndata", "trajlab.data.adapters.anndata:from_anndata"),
@@ -36,6 +39,8 @@ def read(path: str | Path, **options: Any) -> Any:
     - ``.npz`` of the MD17 family: ``spacing=``; see `trajlab.data.adapters.arrays.read_npz`
     - ``.csv``, ``.tsv``, ``.parquet``, ``.feather`` tables of tracks: ``time=``, ``node=``, ``position=``, ...; see `from_table`
     - ``.csv`` and ``.tsv`` tables with a column ``state`` and no ``x``, into `JumpPaths`: ``death=``, ``censor=``, ...; see `jumps_from_table`
+    - SUMO's floating-car data (csv, xml, parquet): ``jumps=``, ``sizes=``, ``reference=``; see `read_sumo`
+    - CommonRoad scenarios (xml): see `read_commonroad`; the lanes of the file are read by `commonroad_lanes`
     - LAMMPS text dumps: ``units=``, ``elements=``, ``timestep=``; see `read_lammps`
     - ``.xtc``, ``.trr``, ``.dcd``, ``.nc``: ``topology=``, ``select=``; see `read_mdanalysis` (extra ``md``)
     - ``.h5ad`` of cells at several times, into `Snapshots`: ``time_key=``, ``use_rep=``, ...; see `from_anndata` (extra ``cells``)
@@ -80,6 +85,9 @@ def kind_of_file(path: str | Path) -> str:
         return "zarr store" if _holds(path, "zarr.json") or path.name.endswith(".zarr.zip") else "npz arrays"
     if head.lstrip().startswith(b"ITEM: TIMESTEP"):
         return "LAMMPS dump"
+    traffic = _traffic(path, head)
+    if traffic:
+        return traffic
     if path.suffix in (".csv", ".tsv", ".parquet", ".feather"):
         return "table of visits" if path.suffix in (".csv", ".tsv") and _visits(head) else "table of tracks"
     if path.suffix in (".xtc", ".trr", ".dcd", ".nc", ".ncdf"):
@@ -89,6 +97,33 @@ def kind_of_file(path: str | Path) -> str:
     if path.suffix == ".txt" and _numbers(head) in (4, 8):
         return "ETH/UCY text"
     return "npz arrays" if path.suffix == ".npz" else "ASE file"
+
+
+def _traffic(path: Path, head: bytes) -> str:
+    """Which form of traffic a file holds, by its first element or its columns; "" for none."""
+    name = path.name.removesuffix(".gz")
+    if name.endswith(".xml"):
+        from trajlab.data.adapters._xml import root_name
+
+        return {"fcd-export": "SUMO floating-car data", "commonRoad": "CommonRoad scenario"}.get(root_name(path), "")
+    if path.name.endswith(".csv.gz"):
+        with gzip.open(path) as file:
+            head = file.read(256)
+    columns = set(re.split(r"[;,]", head.partition(b"\n")[0].decode(errors="replace").strip())) if name.endswith(".csv") else set()
+    if path.suffix == ".parquet":
+        columns = _parquet_columns(path)
+    return "SUMO floating-car data" if {"timestep_time", "vehicle_x", "vehicle_angle"} <= columns else ""
+
+
+def _parquet_columns(path: Path) -> set[str]:
+    """The columns of a parquet file; none where it cannot be opened, which its reader will say."""
+    from pyarrow import ArrowException
+    from pyarrow.parquet import read_schema
+
+    try:
+        return set(read_schema(path).names)
+    except (ArrowException, OSError):
+        return set()
 
 
 def _visits(head: bytes) -> bool:

@@ -42,6 +42,13 @@ SENSOR_SETS: dict[str, str] = {
     "metr_la_week": "trajlab.sources.air_quality:metr_la_week",
 }
 
+#: Vehicles: a function (folder or None, rule=, share=, ...) -> training, validation and test windows; see `trajlab.sources.vehicles.vehicles`.
+VEHICLES: dict[str, str] = {
+    "sumo": "trajlab.sources.vehicles:sumo",
+    "sumo_lc3": "trajlab.sources.vehicles:sumo_lc3",
+    "ngsim": "trajlab.sources.vehicles:ngsim",
+}
+
 #: Populations seen at several times: a function of a folder (None: downloaded) or of a recipe -> `Snapshots`.
 SNAPSHOTS: dict[str, str] = {
     "lotka_volterra": "trajlab.sources.lotka_volterra:lotka_volterra",

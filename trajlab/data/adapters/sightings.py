@@ -89,7 +89,7 @@ def usual_step(time: np.ndarray, scene: np.ndarray) -> float:
         return 1.0
     median = float(np.median(step))
     near = step[np.abs(step - median) < 0.1 * median]
-    return float(near.mean())
+    return float(f"{near.mean():.9g}")
 
 
 def frames_of(time: np.ndarray, scene: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:

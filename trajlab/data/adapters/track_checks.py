@@ -89,14 +89,14 @@ def _headings(heading: np.ndarray, velocity: np.ndarray, moves: np.ndarray) -> s
     readings = {"rad": h, "rad_north_cw": np.pi / 2 - h}
     if largest > 2 * np.pi + 0.1:
         readings |= {"deg": np.deg2rad(h), "deg_north_cw": np.pi / 2 - np.deg2rad(h)}
-    off = {name: float(np.median(np.abs(wrapped(value - motion)))) for name, value in readings.items()}
+    off = {name: float(np.median(np.abs(wrapped(value - motion)))) for name, value in {**readings, "mirrored": -h}.items()}
     best = min(off, key=off.__getitem__)
-    if best == "rad" or (off["rad"] < 0.3 and largest <= 2 * np.pi + 0.1):
-        mirrored = float(np.median(np.abs(wrapped(-h - motion))))
-        if off["rad"] > 0.5 and mirrored < 0.2:
-            return "the headings run clockwise where the motion turns counter-clockwise: y grows downwards; pass y_down=True"
-        if off["rad"] < 0.5:
-            return ""
-        return f"the headings are off the direction of motion by {off['rad']:.2g} rad (median): does y grow downwards, or do vehicles reverse?"
-    return (f"read as radians from x, the headings are off the direction of motion by {off['rad']:.2g} rad (median), and reach {largest:.4g}; "
-            f"heading={best!r} fits to {off[best]:.2g} rad")
+    if largest <= 2 * np.pi + 0.1 and (off["rad"] < 0.3 or best == "rad"):
+        best = "rad"
+    if best == "rad" and off["rad"] < 0.5:
+        return ""
+    start = f"read as radians from x, the headings are off the direction of motion by {off['rad']:.2g} rad (median), and reach {largest:.4g}"
+    if off[best] > 0.3:
+        return f"{start}; no other reading of them fits either: are they of other rows, or do the vehicles reverse?"
+    fits = "y_down=True (y grows downwards, headings do not)" if best == "mirrored" else f"heading={best!r}"
+    return f"{start}; {fits} fits to {off[best]:.2g} rad"

@@ -126,7 +126,7 @@ def from_tracks(table: pd.DataFrame, columns: Mapping[str, str | None] | None = 
     dropped |= {"seen once, without velocity": int(alone.sum())} if alone.any() else {}
     source = {"what": "table of tracks", "reader": "tracks", "columns": found, "units": units, "unused": sorted(unused), "dropped": dropped,
               "gaps": int(gap.sum()), "doubts": found_doubts, **{k: v for k, v in made.items() if isinstance(v, int | dict)}}
-    _warn(source, unused)
+    _warn(source, unused, rule.gaps)
     if "kind" in found:
         kinds, code = np.unique(rows.static["kind"].astype(str), return_inverse=True)
         rows = replace(rows, static={**rows.static, "kind": code})
@@ -272,8 +272,11 @@ def _motion(rows: Sightings, track: np.ndarray, step: float, rule: TrackRule) ->
     return replace(rows, extra={"velocity": velocity, "heading": heading}, static=static), said
 
 
-def _warn(source: Mapping[str, Any], unused: Mapping[str, str]) -> None:
+def _warn(source: Mapping[str, Any], unused: Mapping[str, str], gaps: str) -> None:
     say_dropped(source["dropped"], "table of tracks", level=4)
+    if source["gaps"]:
+        done = "masked out; pass gaps='split' to split the tracks there" if gaps == "mask" else "where tracks were split"
+        warnings.warn(f"table of tracks: frames are missing at {source['gaps']} places within tracks, {done}", UserWarning, stacklevel=3)
     for doubt in source["doubts"]:
         warnings.warn(f"table of tracks: {doubt}", UserWarning, stacklevel=3)
     for name, role in unused.items():
