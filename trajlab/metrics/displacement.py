@@ -30,7 +30,7 @@ from trajlab.metrics.forecasts import aligned, by_agent, by_scene, first_agents,
 from trajlab.metrics.geometric_median import geometric_median
 from trajlab.types import Forecast, Trajectories
 
-__all__ = ["Displacement", "DisplacementConfig", "displacement", "displacement_of"]
+__all__ = ["Displacement", "DisplacementConfig", "displacement", "displacement_of", "expected_best", "final_of"]
 
 CHOICES = {"agents": ("all", "first"), "final": ("last_seen", "last_frame"), "select": ("independent", "fde"), "choice": ("expected", "first")}
 
@@ -143,17 +143,18 @@ def _scores(
     """Scores of agents ``[node]``, and the joint ones ``[scene]``."""
     truth = truth.double()
     far = torch.stack([(draw.double() - truth).norm(dim=-1) for draw in draws])  # one draw at a time: half the memory
-    ade, fde = by_agent(far, mask), _final(far, mask, config.final)
+    ade, fde = by_agent(far, mask), final_of(far, mask, config.final)
     agents = {"ade": ade.mean(0), "fde": fde.mean(0)}
     for name, point in (("mean", draws.mean(0, dtype=torch.float64)), ("median", geometric_median(draws))):
         off = (point - truth).norm(dim=-1)
-        agents |= {f"ade_of_{name}": by_agent(off, mask), f"fde_of_{name}": _final(off, mask, config.final)}
+        agents |= {f"ade_of_{name}": by_agent(off, mask), f"fde_of_{name}": final_of(off, mask, config.final)}
     joint_ade, joint_fde = by_scene(ade, scene, scenes), by_scene(fde, scene, scenes)
     joint = {f"joint_{k}": v for k, v in _best(joint_ade, joint_fde, best_of, config).items()}
     return agents | _best(ade, fde, best_of, config), joint
 
 
-def _final(far: Float[Tensor, "*draw node time"], mask: Bool[Tensor, "node time"], final: str) -> Float[Tensor, "*draw node"]:
+def final_of(far: Float[Tensor, "*draw node time"], mask: Bool[Tensor, "node time"], final: str) -> Float[Tensor, "*draw node"]:
+    """Values at the frame each agent was ``last_seen``, or at the ``last_frame``; NaN where there is none."""
     frames = torch.arange(1, mask.shape[1] + 1, device=mask.device)
     last = (mask * frames).amax(-1) if final == "last_seen" else mask[:, -1] * mask.shape[1]
     picked = far.gather(-1, (last - 1).clamp(min=0).expand(far.shape[:-1])[..., None])[..., 0]
@@ -166,10 +167,10 @@ def _best(ade: Tensor, fde: Tensor, best_of: int, config: DisplacementConfig) ->
         ade, fde = ade[:best_of], fde[:best_of]
     miss = torch.where(fde.isnan(), fde, (fde > config.miss_radius).to(fde))
     chosen = {"best_ade": (ade, fde if config.select == "fde" else ade), "best_fde": (fde, fde), "miss": (miss, miss)}
-    return {name: _expected_best(value, key, best_of) for name, (value, key) in chosen.items()}
+    return {name: expected_best(value, key, best_of) for name, (value, key) in chosen.items()}
 
 
-def _expected_best(value: Tensor, key: Tensor, best_of: int) -> Tensor:
+def expected_best(value: Float[Tensor, "draw item"], key: Float[Tensor, "draw item"], best_of: int) -> Float[Tensor, "item"]:
     """Mean, over all ways to choose K of the M draws, of ``value`` where ``key`` is least: the i-th in order is it in C(M-i, K-1) of C(M, K) ways."""
     draws = len(value)
     ways = [math.comb(draws - i, best_of - 1) / math.comb(draws, best_of) for i in range(1, draws + 1)]
