@@ -42,12 +42,12 @@ class Step:
     cross_noise: Tensor | float = 0.0
 
 
-def joint_covariance(step: Step, start: Float[Tensor, "*batch 4 4"] | None = None) -> Float[Tensor, "*batch time 2 2"]:
+def joint_covariance(step: Step, start: Float[Tensor, "*_start 4 4"] | None = None) -> Float[Tensor, "*batch time 2 2"]:
     """Covariance of the position after each step, with all correlations of position, heading and speed.
 
     Args:
         step: derivatives and noise.
-        start: covariance of (x, y, heading, speed) before the first step; zero where it is left out.
+        start: covariance of (x, y, heading, speed) before the first step, broadcast; zero where it is left out.
     """
     a, b, c, d, k = step.x_heading, step.x_speed, step.y_heading, step.y_speed, step.heading_speed
     w, q, r = step.heading_noise, step.speed_noise, step.cross_noise
@@ -76,7 +76,7 @@ def _before2(increments: Tensor, start: Tensor | None, column: int) -> Tensor:
     return found if start is None else found + torch.stack((start[..., 0, column], start[..., 1, column])).unsqueeze(-1)
 
 
-def joint_prefix(step: Step, start: Float[Tensor, "*batch 4 4"] | None = None) -> Float[Tensor, "*batch time 4 4"]:
+def joint_prefix(step: Step, start: Float[Tensor, "*_start 4 4"] | None = None) -> Float[Tensor, "*batch time 4 4"]:
     """The full 4x4 covariance after each step, ``Phi_t Lambda_t Phi_t^T`` with prefix sums alone.
 
     ``Phi_t`` is the product of the steps up to t, ``Lambda_t = P_0 + sum_s Phi_s^-1 G_s Q_s G_s^T Phi_s^-T``; the covariance between two times is

@@ -34,7 +34,7 @@ def components(controls: Controls, dt: float, order: int) -> Float[Tensor, "*bat
     steps = controls.mean.shape[-2]
     index = torch.arange(steps, dtype=controls.mean.dtype, device=controls.mean.device)
     gap = index[:, None] - index
-    effect = torch.where(gap >= 0, dt, 0.0) if order == 1 else torch.where(gap > 0, gap * dt**2, 0.0)
+    effect = torch.where(gap >= 0, torch.full_like(gap, dt), 0.0) if order == 1 else torch.where(gap > 0, gap * dt**2, 0.0)
     factor = ar1_factor(steps, controls.persistence, controls.mean)
     spread = (effect * controls.std.mT.unsqueeze(-2)) @ factor  # [*batch 2 time source]
     return _outer(spread[..., 0, :, :], spread[..., 1, :, :], controls.rho)
