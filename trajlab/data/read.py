@@ -23,12 +23,19 @@ READERS: dict[str, tuple[str, str | None]] = {
     "table of visits": ("trajlab.data.adapters.jump_tables:read_jumps", "trajlab.data.adapters.jump_tables:jumps_from_table"),
     "SUMO floating-car data": ("trajlab.data.adapters.sumo:read_sumo", None),
     "CommonRoad scenario": ("trajlab.data.adapters.commonroad:read_commonroad", None),
+    "Argoverse 2 scenario": ("trajlab.data.adapters.argoverse:read_argoverse", None),
+    "INTERACTION tracks": ("trajlab.data.adapters.interaction:read_interaction", None),
+    "TrajNet++ scenes": ("trajlab.data.adapters.trajnet:read_trajnet", None),
+    "nuScenes-like arrays": ("trajlab.data.adapters.nuscenes_arrays:read_nuscenes_arrays", None),
     "LAMMPS dump": ("trajlab.data.adapters.lammps:read_lammps", None),
     "MDAnalysis trajectory": ("trajlab.data.adapters.mdanalysis:read_mdanalysis", "trajlab.data.adapters.mdanalysis:from_mdanalysis"),
     "AnnData": ("trajlab.data.adapters.anndata:read_anndata", "trajlab.data.adapters.anndata:from_anndata"),
     "ETH/UCY text": ("trajlab.data.adapters.eth_ucy:read_eth_ucy", None),
     "ASE file": ("trajlab.data.adapters.ase:read_ase", "trajlab.data.adapters.ase:from_ase"),
 }
+# By which columns the tables of traffic are told from others.
+COLUMNS = {("timestep_time", "vehicle_x", "vehicle_angle"): "SUMO floating-car data", ("scenario_id", "focal_track_id"): "Argoverse 2 scenario",
+           ("track_id", "timestamp_ms", "agent_type"): "INTERACTION tracks"}
 
 
 def read(path: str | Path, **options: Any) -> Any:
@@ -40,6 +47,8 @@ def read(path: str | Path, **options: Any) -> Any:
     - ``.csv``, ``.tsv``, ``.parquet``, ``.feather`` tables of tracks: ``time=``, ``node=``, ``position=``, ...; see `from_table`
     - ``.csv`` and ``.tsv`` tables with a column ``state`` and no ``x``, into `JumpPaths`: ``death=``, ``censor=``, ...; see `jumps_from_table`
     - SUMO's floating-car data (csv, xml, parquet): ``jumps=``, ``sizes=``, ``reference=``; see `read_sumo`
+    - Argoverse 2 scenarios (parquet), INTERACTION tracks (csv), TrajNet++ (ndjson, ``cut=``), nuScenes-like states (npz): see `read_argoverse`,
+      `read_interaction`, `read_trajnet`, `read_nuscenes_arrays`
     - CommonRoad scenarios (xml): see `read_commonroad`; the lanes of the file are read by `commonroad_lanes`
     - LAMMPS text dumps: ``units=``, ``elements=``, ``timestep=``; see `read_lammps`
     - ``.xtc``, ``.trr``, ``.dcd``, ``.nc``: ``topology=``, ``select=``; see `read_mdanalysis` (extra ``md``)
@@ -81,6 +90,8 @@ def kind_of_file(path: str | Path) -> str:
         head = file.read(256)
     if not head:
         raise ValueError(f"{path} is empty")
+    if head[:2] == b"PK" and _holds(path, "states.npy") and _holds(path, "valid.npy"):
+        return "nuScenes-like arrays"
     if head[:2] == b"PK":
         return "zarr store" if _holds(path, "zarr.json") or path.name.endswith(".zarr.zip") else "npz arrays"
     if head.lstrip().startswith(b"ITEM: TIMESTEP"):
@@ -112,7 +123,12 @@ def _traffic(path: Path, head: bytes) -> str:
     columns = set(re.split(r"[;,]", head.partition(b"\n")[0].decode(errors="replace").strip())) if name.endswith(".csv") else set()
     if path.suffix == ".parquet":
         columns = _parquet_columns(path)
-    return "SUMO floating-car data" if {"timestep_time", "vehicle_x", "vehicle_angle"} <= columns else ""
+    if path.suffix == ".ndjson":
+        return "TrajNet++ scenes"
+    for wanted, kind in COLUMNS.items():
+        if set(wanted) <= columns:
+            return kind
+    return ""
 
 
 def _parquet_columns(path: Path) -> set[str]:
