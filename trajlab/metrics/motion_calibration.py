@@ -20,7 +20,8 @@ from torch import Tensor
 
 from trajlab.catalog import unknown
 from trajlab.metrics.forecasts import by_agent
-from trajlab.metrics.motion_likelihood import gaussian_log_density, mahalanobis_squared
+from trajlab.metrics.motion_density import denser
+from trajlab.metrics.motion_likelihood import mahalanobis_squared
 
 __all__ = ["REGIONS", "coverage_of", "draw_levels", "mixture_levels", "mixture_pit", "mixture_spread", "draw_spread", "reliability"]
 
@@ -30,7 +31,7 @@ CHUNK = 4_000_000  #: numbers held at a time
 
 def mixture_levels(
     probability: Float[Tensor, "node mode"], mean: Float[Tensor, "node mode time 2"], covariance: Float[Tensor, "node mode time 2 2"],
-    truth: Float[Tensor, "node time 2"], mask: Bool[Tensor, "node time"], region: str = "highest_density", samples: int = 199,
+    truth: Float[Tensor, "node time 2"], mask: Bool[Tensor, "node time"], region: str = "highest_density", samples: int = 99,
     generator: torch.Generator | None = None,
 ) -> Float[Tensor, "node time"]:
     """The level of every truth, NaN where it was not seen.
@@ -64,20 +65,15 @@ def mixture_levels(
 
 def _highest_density(weight: Tensor, centre: Tensor, spread: Tensor, y: Tensor, samples: int, generator: torch.Generator) -> Float[Tensor, "item"]:
     """Share of samples whose density is above that of the truth; ranks as (r + 1/2) / (M + 1) keep it off 0 and 1."""
-    modes, parts = weight.shape[1], []
-    step = max(1, CHUNK // (samples * modes * 2))
+    mahalanobis_squared(centre, spread)  # says which covariance has no factor
+    factor, parts = torch.linalg.cholesky(spread), []
+    step = max(1, CHUNK // (3 * samples))
     for begin in range(0, len(y), step):
-        w, m, c, t = (value[begin:begin + step] for value in (weight, centre, spread, y))
-        mode = torch.multinomial(w.cpu(), samples, replacement=True, generator=generator).to(w.device)  # [item sample]
-        z = torch.randn(*mode.shape, 2, generator=generator, dtype=torch.float64).to(m)
-        mahalanobis_squared(m, c)  # says which covariance has no factor
-        factor = torch.linalg.cholesky(c)
-        rows = torch.arange(len(w), device=w.device)[:, None]
-        x = m[rows, mode] + (factor[rows, mode] @ z[..., None])[..., 0]
-        at = torch.cat((x, t[:, None]), 1)
-        logs = gaussian_log_density(at[:, :, None] - m[:, None], c[:, None].expand(-1, at.shape[1], -1, -1, -1))
-        density = torch.logsumexp(w.log()[:, None] + logs, -1)
-        parts.append(((density[:, :-1] > density[:, -1:]).double().sum(1) + 0.5) / (samples + 1))
+        w, m, root, t = (value[begin:begin + step] for value in (weight, centre, factor, y))
+        uniform = torch.rand(len(t), samples, generator=generator, dtype=torch.float64)
+        normal = torch.randn(len(t), samples, 2, generator=generator, dtype=torch.float64)
+        above = denser(*(value.detach().cpu().contiguous().numpy() for value in (w.cumsum(-1), m, root, t, uniform, normal)))
+        parts.append((torch.from_numpy(above).to(y) + 0.5) / (samples + 1))
     return torch.cat(parts) if parts else y.new_zeros(0)
 
 

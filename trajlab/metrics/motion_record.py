@@ -47,7 +47,7 @@ class MotionScoresConfig:
     region: str = "highest_density"
     horizon: float = 1.0
     draws: int = 20
-    samples: int = 199
+    samples: int = 99
     seed: int = 0
 
     def __post_init__(self) -> None:
