@@ -35,6 +35,18 @@ STATION_FORECASTERS: dict[str, str] = {
     "airphynet": "trajlab.models.air.airphynet:AirPhyNet",
 }
 
+#: Forecasters of agents on a plane that learn nothing or next to nothing; each can be called without arguments.
+MOTION_BASELINES: dict[str, str] = {
+    "constant_velocity": "trajlab.models.linear_forecasts:ConstantVelocity",
+    "heading_noise": "trajlab.models.motion.baselines:HeadingNoise",
+    "turn_rate": "trajlab.models.motion.baselines:TurnRate",
+    "constant_acceleration": "trajlab.models.motion.baselines:ConstantAcceleration",
+    "mean_velocity": "trajlab.models.motion.baselines:MeanVelocity",
+    "linear_fit": "trajlab.models.motion.baselines:LinearFit",
+    "kalman": "trajlab.models.motion.kalman:KalmanVelocity",
+    "stand_still": "trajlab.models.linear_forecasts:LastPosition",
+}
+
 #: What says how cells are distributed between two snapshots; each can be called without arguments.
 SNAPSHOT_METHODS: dict[str, str] = {
     "copy_previous": "trajlab.models.snapshot_baselines:CopyPrevious",
