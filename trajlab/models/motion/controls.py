@@ -1,7 +1,7 @@
 """From the outputs of a net to the controls of a kinematic model: scales, bounds, and a speed that stays positive.
 
 The mean path of bicycle, unicycle, and speed + heading keeps to what a vehicle can do: ``|acceleration|`` and ``|curvature|`` are bounded by
-tanh, the speed is a softplus of its running sum and never below zero. A turn is said as a lateral acceleration by default: divided by
+tanh, the speed stops at zero. A turn is said as a lateral acceleration by default: divided by
 ``speed^2 + SLOW^2`` it is the curvature of the path, so an output of one moves an agent as far at 14 m/s as at 3, and nothing happens at rest.
 """
 
@@ -13,15 +13,13 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import softplus
 
 from trajlab.dynamics.kinematics import Controls, Start
 from trajlab.models.motion.head_settings import HeadSettings
 
 __all__ = ["Outputs", "Scales", "controls_of", "forward_speed"]
 
-SHARP = 4.0  #: of the softplus of speeds, s/m
-CREEP = 0.02  #: m/s, what an agent at rest is taken to move with
+LEAK = 0.1  #: share of the gradient that passes where a speed is held at zero
 SLOW = 2.0  #: m/s, below which a lateral acceleration turns no tighter
 STEERING = 0.03  #: rad, scale of an output that is a steering angle
 Outputs = tuple[Tensor, Tensor, Tensor]  #: means ``[*batch 2 time]``, standard deviations ``[*batch 2 time]``, correlation ``[*batch time]``
@@ -88,12 +86,13 @@ def forward_speed(acceleration: Float[Tensor, "*batch time"], start: Float[Tenso
                   ) -> tuple[Float[Tensor, "*batch time"], Float[Tensor, "*batch time"]]:
     """Accelerations that never make an agent go backwards, and the speed before each step.
 
-    ``speed = softplus(u)`` with ``u`` the running sum of the given accelerations; far from zero they are as given. Who rolls backwards at the start
-    is brought to a stand in the first step.
+    With ``u`` the running sum of the given accelerations from ``start``, ``speed = u - min(0, least u so far)``: who brakes comes to rest and stays
+    until it accelerates. A share `LEAK` of the gradient passes where the speed is held at zero, so that a net can learn to move off. Who rolls
+    backwards at the start is brought to a stand in the first step.
     """
-    still = start.clamp(min=CREEP)
-    begin = still + torch.log(-torch.expm1(-SHARP * still)) / SHARP
-    after = softplus(begin.unsqueeze(-1) + torch.cumsum(acceleration, -1) * dt, SHARP)
+    sums = start.clamp(min=0).unsqueeze(-1) + torch.cumsum(acceleration, -1) * dt
+    least = torch.cummin(sums, -1).values.clamp(max=0)
+    after = sums - least + LEAK * (least - least.detach())
     speed = torch.cat((start.unsqueeze(-1).expand(*after.shape[:-1], 1), after[..., :-1]), -1)
     return (after - speed) / dt, speed
 

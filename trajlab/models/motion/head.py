@@ -43,7 +43,8 @@ class KinematicHead(nn.Module):
             raise ValueError(f"steps={steps}, dt={dt}; at least 1 step of a positive length was wanted")
         self.steps, self.dt, self.own = steps, dt, own
         self.knots = steps if settings.knots is None else min(settings.knots, steps)
-        self.per_mode = 5 * self.knots + 2  # two means, two standard deviations and a correlation a knot; the start's two
+        self.slips = settings.slip > 0 and settings.formulation in ("bicycle", "unicycle")
+        self.per_mode = (5 + self.slips) * self.knots + 2  # two means, two standard deviations, a correlation, the slip a knot; the start's two
         copies = settings.modes if own else 1
         self.out, self.choice = nn.Linear(features, copies * self.per_mode), nn.Linear(features, copies)
         for layer in (self.out, self.choice):
@@ -81,12 +82,12 @@ class KinematicHead(nn.Module):
         return self.choice(features).flatten(-2)
 
     def outputs(self, features: Float[Tensor, "*agent mode feature"]) -> tuple[Tensor, Tensor]:
-        """Raw outputs ``[*agent k 5 time]`` and those of the start ``[*agent k 2]``."""
+        """Raw outputs ``[*agent k 5 time]`` (6 where it slips) and those of the start ``[*agent k 2]``."""
         raw = self.out(features)
         raw = raw.squeeze(-2).unflatten(-1, (self.settings.modes, self.per_mode)) if self.own else raw
-        at, start = raw[..., :-2].unflatten(-1, (5, self.knots)), raw[..., -2:]
+        at, start = raw[..., :-2].unflatten(-1, (5 + self.slips, self.knots)), raw[..., -2:]
         at = at @ self.between if self.settings.knots is not None else at
-        shift = torch.cat((self.anchor, self.anchor.new_zeros(self.settings.modes, 3)), -1).unsqueeze(-1)
+        shift = torch.cat((self.anchor, self.anchor.new_zeros(self.settings.modes, 3 + self.slips)), -1).unsqueeze(-1)
         return at + shift, start
 
     def scales(self) -> Scales:
@@ -124,8 +125,16 @@ class KinematicHead(nn.Module):
             controls, begin = self.controls(features, start, wheelbase)
             at = propagate(self.settings.formulation, controls, begin, self.dt, propagation=self.settings.propagation, moments=self.settings.moments,
                            wheelbase=2.8 if wheelbase is None else wheelbase.unsqueeze(-1))
-        noise = self.floor.square() * torch.eye(2, dtype=at.mean.dtype, device=at.mean.device)
+        noise = self.noise(features)[..., None, None] * torch.eye(2, dtype=at.mean.dtype, device=at.mean.device)
         return PathMixture(self.logits(features), at.mean, at.covariance + noise)
+
+    def noise(self, features: Float[Tensor, "*agent mode feature"]) -> Float[Tensor, "*agent k time"] | Float[Tensor, "1"]:
+        """Variance that no control makes, in both directions: of an observation, and of slip up to each step."""
+        if not self.slips:
+            return self.floor.square().reshape(1)
+        each = nn.functional.softplus(self.outputs(features)[0][..., 5, :] + UNIT) + SMALLEST
+        scale = self.settings.slip * self.spread[-1, 1] / math.sqrt(self.steps)
+        return self.floor.square() + torch.cumsum((scale * each).square(), -1)
 
     def _positions(self, features: Tensor, start: Start) -> Positions:
         """Residuals on constant velocity, in units of what constant velocity errs after as many steps."""

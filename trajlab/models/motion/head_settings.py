@@ -27,6 +27,9 @@ class HeadSettings:
         turning: of bicycle and unicycle, what the net predicts: ``lateral`` acceleration (divided by speed squared it is a curvature of the path,
             and outputs have the size of the task at any speed), ``curvature``, ``yaw_rate`` or ``steering``.
         floor: standard deviation of an observation, m, added to every position; trained from there where ``learn_floor``.
+        slip: what no bicycle can follow, for bicycle and unicycle: noise of the position itself, predicted for each step, which starts at this share of
+            the spread across; 0 for none. Without it an agent at rest is certain not to move sideways, and the likelihood of those that move off
+            and turn swamps the gradient of all others.
         uncertain_start: predict a standard deviation of the velocity at time zero (of speed and heading where the head has these), too.
         persistence: correlation of the controls' noise of neighbouring steps.
         knots: controls are predicted at so many times, evenly spaced, and linear between; None predicts every step.
@@ -44,6 +47,7 @@ class HeadSettings:
     turning: str = "lateral"
     floor: float = 0.05
     learn_floor: bool = True
+    slip: float = 0.3
     uncertain_start: bool = False
     persistence: float = 0.0
     knots: int | None = None
@@ -59,6 +63,8 @@ class HeadSettings:
             raise ValueError(f"modes={self.modes}, knots={self.knots}; at least 1 mode and 2 knots (or None) were wanted")
         if not self.floor > 0 or not self.hardest > 0 or not self.tightest > 0:
             raise ValueError(f"floor={self.floor}, hardest={self.hardest}, tightest={self.tightest}; positive numbers were wanted")
+        if not self.slip >= 0:
+            raise ValueError(f"slip={self.slip}; a share of at least 0 was wanted")
         if not -1 < self.persistence < 1:
             raise ValueError(f"persistence={self.persistence}; a correlation of neighbouring steps within (-1, 1) was wanted")
         if self.persistence and (self.propagation == "marginal" or self.formulation in ("position", "speed_heading")):

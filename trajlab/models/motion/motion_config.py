@@ -29,7 +29,7 @@ class MotionConfig:
         heads: of the attention.
         dropout: of the backbone.
         inputs: of `INPUTS`, what is told of each agent; empty for all that the windows have.
-        head, propagation, moments, modes, turning, floor, learn_floor, uncertain_start, persistence, knots, hardest, tightest: see
+        head, propagation, moments, modes, turning, floor, learn_floor, slip, uncertain_start, persistence, knots, hardest, tightest: see
             `trajlab.models.motion.head_settings.HeadSettings`, whose ``formulation`` is ``head``.
         wheelbase: of a bicycle, in lengths of the agent; 2.8 m where no length was recorded.
         heading: of the agents' frames: ``recorded``, of the given ``path``, those of the ``world``, or ``auto``: recorded where there is one.
@@ -61,6 +61,7 @@ class MotionConfig:
     turning: str = "lateral"
     floor: float = 0.05
     learn_floor: bool = True
+    slip: float = 0.3
     uncertain_start: bool = False
     persistence: float = 0.0
     knots: int | None = None
@@ -100,7 +101,7 @@ class MotionConfig:
         from trajlab.models.motion.head_settings import HeadSettings
 
         return HeadSettings(formulation=self.head, propagation=self.propagation, moments=self.moments, modes=self.modes, turning=self.turning,
-                            floor=self.floor, learn_floor=self.learn_floor, uncertain_start=self.uncertain_start, persistence=self.persistence,
+                            floor=self.floor, learn_floor=self.learn_floor, slip=self.slip, uncertain_start=self.uncertain_start, persistence=self.persistence,
                             knots=self.knots, hardest=self.hardest, tightest=self.tightest)
 
     @classmethod

@@ -42,7 +42,7 @@ def sampled(module: MotionModule, rows: Rows, mixture: PathMixture, draws: int, 
             ) -> Float[Tensor, "draw scene node time 2"]:
     """Paths in the frames of the agents.
 
-    With joint propagation of controls, these are drawn and the agent is moved exactly; the observation's noise is one offset a path. With marginal
+    With joint propagation of controls, these are drawn and the agent is moved exactly; the noise of observation and slip has one standard normal a path. With marginal
     propagation the standard deviations of controls are not those of a noise that could be drawn (they make up for what is left out), and the
     position head has none: then positions are drawn from the mixture, with one standard normal for the whole path.
     """
@@ -54,7 +54,8 @@ def sampled(module: MotionModule, rows: Rows, mixture: PathMixture, draws: int, 
     moved = rolled(settings.formulation, _picked(controls, mode), _start(start, mode, settings.formulation, generator),
                    (module.dt, rows.wheelbase), generator)
     offset = torch.randn(*mode.shape, 1, 2, generator=generator, dtype=torch.float64).to(moved)
-    return moved + module.head.floor.to(moved) * offset
+    noise = module.head.noise(module.features(rows)).sqrt().unsqueeze(-1)
+    return moved + (noise if noise.ndim < 3 else PathMixture.picked(noise, mode)) * offset
 
 
 def rolled(formulation: str, controls: Controls, start: Start, step: tuple[float, Tensor | float], generator: torch.Generator | None,
