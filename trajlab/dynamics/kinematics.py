@@ -56,13 +56,13 @@ class Start:
         position: ``[*batch 2]``, m.
         velocity: ``[*batch 2]``, m/s.
         heading: ``[*batch]``, rad; the direction of the velocity where it is left out.
-        covariance: of (x, y, heading, speed), or of (x, y, vx, vy) for ``velocity`` and ``acceleration``, ``[*batch 4 4]``; zero where left out.
+        covariance: of (x, y, heading, speed), or of (x, y, vx, vy) for ``velocity`` and ``acceleration``, ``[*batch 4 4]``, broadcast; zero where left out.
     """
 
     position: Float[Tensor, "*batch 2"]
     velocity: Float[Tensor, "*batch 2"]
     heading: Float[Tensor, "*batch"] | None = None
-    covariance: Float[Tensor, "*batch 4 4"] | None = None
+    covariance: Float[Tensor, "*_known 4 4"] | None = None
 
     @property
     def direction(self) -> Float[Tensor, "*batch"]:
