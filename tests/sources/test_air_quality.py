@@ -9,6 +9,10 @@ import pytest
 import torch
 
 from trajlab.catalog import load
+from trajlab.evaluate.air_quality import DAMPED, plain_methods, run
+from trajlab.evaluate.air_quality_extra import metr_la_persistence, metr_la_table
+from trajlab.evaluate.air_quality_protocol import Task
+from trajlab.evaluate.bars import as_text
 from trajlab.sources import SENSOR_SETS
 from trajlab.sources.air_quality import compass, metr_la_week, prsa, read_prsa, station_list, time_parts
 from trajlab.sources.air_quality_cards import COORDINATES, STATIONS, sensor_card, station_card
@@ -144,3 +148,25 @@ def test_the_real_sets(reference):
 def test_it_is_in_the_catalog():
     assert load(SENSOR_SETS["prsa"]) is prsa
     assert load(SENSOR_SETS["metr_la_week"]) is metr_la_week
+
+
+def test_damped_persistence_has_the_known_figures(reference):
+    folder = reference / "traffic" / "airquality"
+    if not folder.is_dir():
+        pytest.skip("no air quality data")
+    real = Task(prsa(folder))
+    known = {"persistence": ((41.5, 54.7, 61.6), (70.0, 86.2, 94.0)), DAMPED: ((40.3, 48.8, 52.4), (62.3, 71.5, 75.3))}
+    for name, (mae, rmse) in known.items():
+        scores = run(name, plain_methods()[name], real).scores
+        assert [s.mae for s in scores.values()] == pytest.approx(mae, abs=0.06)
+        assert [s.rmse for s in scores.values()] == pytest.approx(rmse, abs=0.06)
+
+
+def test_persistence_on_metr_la(reference):
+    folder = reference / "traffic"
+    if not (folder / "sensors").is_dir():
+        pytest.skip("no METR-LA")
+    scores = metr_la_persistence(metr_la_week(folder)[0])
+    assert [s.mae for s in scores.values()] == pytest.approx([3.54, 4.34, 5.77], abs=0.01)
+    assert [s.rmse for s in scores.values()] == pytest.approx([6.40, 8.17, 10.86], abs=0.01)
+    assert "5.77" in as_text(metr_la_table({"persistence": scores}))

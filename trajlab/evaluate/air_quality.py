@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from trajlab.evaluate.air_quality_protocol import Task
+from trajlab.evaluate.air_quality_protocol import Protocol, Task, part
 from trajlab.evaluate.results import Table
 from trajlab.metrics.masked import MaskedErrors
 from trajlab.metrics.paired import Paired, paired_bootstrap
@@ -18,9 +20,11 @@ from trajlab.models.air.airphynet import AirPhyNet
 from trajlab.models.air.airphynet_config import AirPhyNetConfig
 from trajlab.models.air.baselines import Climatology, DampedPersistence, StationPersistence
 from trajlab.models.air.station_forecaster import StationForecaster
+from trajlab.sources.air_quality import prsa
 from trajlab.types import Trajectories
 
-__all__ = ["DAMPED", "NETS", "OURS", "PLAIN", "Run", "compared", "error_table", "judged", "net", "plain_methods", "run"]
+__all__ = ["DAMPED", "NETS", "OURS", "PLAIN", "Job", "Run", "compared", "error_table", "judged", "net", "plain_methods", "run", "verdict",
+           "work"]
 
 OURS, DAMPED, TUNED = "AirPhyNet", "damped persistence, e-fold 24 h", "damped persistence, e-fold of validation"
 PLAIN = ("persistence", DAMPED, TUNED, "climatology, mean", "climatology, median", "climatology, hour of day")
@@ -99,6 +103,38 @@ def run(name: str, method: StationForecaster, task: Task, train: Trajectories | 
     return out
 
 
+@dataclass(frozen=True)
+class Job:
+    """A net that is to be run, in a process of its own.
+
+    Attributes:
+        name: of `NETS`.
+        folder: of the series.
+        protocol: of the windows.
+        common: settings of all nets.
+        nodes: numbers of the stations that it sees; all by default.
+    """
+
+    name: str
+    folder: Path
+    protocol: Protocol
+    common: AirPhyNetConfig
+    nodes: tuple[int, ...] = ()
+
+
+def work(job: Job) -> Run:
+    """Do a job: `run` of a net on PRSA."""
+    torch.set_num_threads(1)
+    task = _task(job.folder, job.protocol, job.nodes)
+    return run(job.name, net(job.name, job.common), task)
+
+
+@lru_cache(maxsize=2)
+def _task(folder: Path, protocol: Protocol, nodes: tuple[int, ...]) -> Task:
+    series = prsa(folder)
+    return Task(part(series, nodes) if nodes else series, protocol)
+
+
 def _alone(method: AirPhyNet, k: int) -> AirPhyNet:
     """One member of an ensemble as a method."""
     one = AirPhyNet(method.config)
@@ -130,6 +166,16 @@ def error_table(runs: Sequence[Run], title: str, note: str = "", against: str = 
     told = ("Means up to the horizon over what was seen, ug/m3; RMSE is the root of the pooled mean square. Nets are means of their members. "
             f"Reference: {against}; the interval is 95 %, over weeks drawn with replacement.")
     return Table(title, heads, rows, f"{told} {note}".strip())
+
+
+def verdict(runs: Mapping[str, Run]) -> list[str]:
+    """What the figures say of AirPhyNet beside the other nets at the longest horizon, a sentence each."""
+    out = []
+    for name in [n for n in NETS if n in runs and n != OURS and not n.endswith("that came")] if OURS in runs else []:
+        ratio = compared(runs[OURS], runs[name], max(runs[OURS].scores))
+        word = "better than" if ratio.high < 1 else "worse than" if ratio.low > 1 else "not told apart from"
+        out.append(f"{OURS} is {word} {name}: MAE {ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}] times as large")
+    return out
 
 
 def judged(runs: Mapping[str, Run], gain: float = 0.05) -> list[str]:

@@ -6,7 +6,7 @@ fit into the test frames each. Statistics come from the first 70 % of the frames
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +18,7 @@ from trajlab.models.air.station_forecaster import StationForecaster, by_scene
 from trajlab.sources.air_quality import time_parts
 from trajlab.types import Trajectories
 
-__all__ = ["Protocol", "Task", "around", "masked_scores", "sudden"]
+__all__ = ["Protocol", "Task", "around", "part", "sudden"]
 
 PART = 128  #: windows forecast at a time
 
@@ -146,14 +146,31 @@ def around(series: Trajectories, origins: Int[Tensor, "window"], past: int, ahea
         context={k: v.repeat(number, *[1] * (v.ndim - 1)) for k, v in series.context.items()})
 
 
-def sudden(task: Task, share: float = 0.1, lag: int = 24) -> Bool[Tensor, "window"]:
-    """The windows with the largest absolute change of the mean over sensors from the last given frame to ``lag`` frames later: this share of them.
+def part(series: Trajectories, nodes: Sequence[int]) -> Trajectories:
+    """Some sensors of a single scene.
+
+    Raises:
+        ValueError: more than one scene, or a number that is no sensor's.
+    """
+    if series.n_scenes != 1 or not nodes or not 0 <= min(nodes) <= max(nodes) < series.n_nodes:
+        raise ValueError(f"sensors {list(nodes)} of {series.n_nodes} in {series.n_scenes} scenes: numbers of sensors of one scene were wanted")
+    pick = torch.as_tensor(list(nodes))
+    names = series.source.get("stations", range(series.n_nodes))
+    return series.replace(x=series.x[pick], mask=series.mask[pick], scene=series.scene[pick], kind=series.kind[pick],
+                          extra={k: v[pick] for k, v in series.extra.items()}, static={k: v[pick] for k, v in series.static.items()},
+                          source={**series.source, "stations": tuple(names[k] for k in nodes)})
+
+
+def sudden(task: Task, share: float = 0.1, lag: int | None = None) -> Bool[Tensor, "window"]:
+    """The windows with the largest absolute change of the mean over sensors from the last given frame to ``lag`` frames later (the shortest horizon by
+    default): this share of them.
 
     They are chosen by what came, so that scores on them say how a method fares in sudden changes, not that it foresees them.
 
     Raises:
         ValueError: a share that is not within 0 and 1, or a lag beyond the horizon.
     """
+    lag = task.protocol.horizons[0] if lag is None else lag
     if not 0 < share <= 1 or not 1 <= lag <= task.longest:
         raise ValueError(f"share={share:g}, lag={lag}: a share within (0, 1] and a lag of 1 to {task.longest} were wanted")
     origins = task.origins()

@@ -141,14 +141,14 @@ class AirPhyNet(StationForecaster):
     def physics(self) -> dict[str, list[float]]:
         """What the members learned of the terms: ``k`` (diffusion, rate of the best linked station, 1/h), ``v`` (advection, in units of the wind),
         ``memory`` (of the wind, h), ``damping`` (frames)."""
-        out: dict[str, list[float]] = {"damping": [float(n.log_damping.exp()) for n in self.nets]}
+        out: dict[str, list[float]] = {"damping": [float(n.log_damping.detach().exp()) for n in self.nets]}
         if self.config.core != "ode":
             return out
         step = self.nets[0].core.hours if self.nets else 1.0
         for name, of in (("k", lambda c: c.ode.log_k), ("v", lambda c: c.ode.log_v), ("memory", lambda c: c.log_memory)):
             values = [of(n.core) for n in self.nets]
             if all(v is not None for v in values):
-                out[name] = [float(v.exp()) / (step if name == "k" else 1.0) for v in values]
+                out[name] = [float(v.detach().exp()) / (step if name == "k" else 1.0) for v in values]
         return out
 
     def provenance(self) -> dict[str, Any]:
@@ -167,7 +167,8 @@ class AirPhyNet(StationForecaster):
         tensors |= {f"scale.{n}": getattr(self.scale, n) for n in SCALE} | {f"graph.{n}": v for n, v in self.graph.items()}
         record = {**self.provenance(), "method": "airphynet", "groups": list(self.scale.groups), "stations": self.stations, "spacing": self.spacing,
                   "clock": self.clock, "found": self.found}
-        return model_files.write(folder, record, tensors | {"station": self.station})
+        tensors["station"] = self.station
+        return model_files.write(folder, record, {k: v.detach().clone() for k, v in tensors.items()})  # members share the graph
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:

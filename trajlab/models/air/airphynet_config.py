@@ -61,12 +61,12 @@ class AirPhyNetConfig:
     damping: float = 48.0
     kl: float = 0.0
     members: int = 3
-    steps: int = 400
+    steps: int = 200
     batch: int = 64
     lr: float = 2e-3
     weight_decay: float = 1e-3
-    check_every: int = 50
-    patience: int = 4
+    check_every: int = 40
+    patience: int = 3
     share: float = 1.0
     seed: int = 0
 

@@ -76,7 +76,8 @@ class DampedPersistence(StationPersistence):
         return mean + (last.double()[..., None] - mean) * torch.exp(-ahead / e_fold)
 
     def _error(self, series: Trajectories, e_fold: float) -> float:
-        x, seen = by_scene(series.x[..., 0], series.n_scenes), by_scene(series.mask, series.n_scenes)
+        seen = by_scene(series.mask, series.n_scenes)
+        x = torch.where(seen, by_scene(series.x[..., 0], series.n_scenes), 0.0)
         wrong, count = 0.0, 0
         for origin in range(0, series.n_frames - self.steps, self.every):
             value, there = last_seen(x[..., : origin + 1], seen[..., : origin + 1])

@@ -114,7 +114,8 @@ class Shown:
         dates = self.clock[:, None].expand(-1, len(scale.level), -1, -1).flatten(0, 1)
         self.features = by_scene(torch.cat([mean, area, missing[..., :1], dates], -1), scenes)
         self.time, self.unit, self.spacing = series.time, series.units.time, series.spacing if series.n_frames > 1 else 1.0
-        self.x, self.seen = by_scene(series.x[..., 0].float(), scenes), by_scene(series.mask, scenes)
+        self.seen = by_scene(series.mask, scenes)
+        self.x = torch.where(self.seen, by_scene(series.x[..., 0].float(), scenes), 0.0)  # what is hidden may be anything
         self.filled = _filled(forward(self.x.clamp(min=0) if config.transform == "sqrt" else self.x, config.transform), self.seen, scale.level)
         self.wind = _last_wind(series, scale)
         self.given = None if wind is None else by_scene(wind, scenes)
