@@ -233,7 +233,7 @@ def test_what_is_scored_is_fitted():
 # ------------------------------------------------------------------------------------------------------------ reference figures
 
 
-def tested(folder, scene: str, least: int):
+def scene_windows(folder, scene: str, least: int):
     """The test windows alone."""
     parts = [read_eth_ucy(folder / "traffic" / "eth_ucy" / f"{name}.txt", stretched="keep") for name in SCENES[scene]]
     return concat([pedestrian_windows(part, WindowRule(least=least)) for part in parts])
@@ -242,7 +242,7 @@ def tested(folder, scene: str, least: int):
 @pytest.mark.parametrize("scene", list(TABLE))
 def test_eth_ucy_table(reference, scene):
     windows, agents, figures, noisy = TABLE[scene]
-    test = tested(reference, scene, 2)
+    test = scene_windows(reference, scene, 2)
     assert (test.n_scenes, test.n_nodes) == (windows, agents)
     block, truth, found = dense(test), test.x[:, 8:], []
     for cls in DETERMINISTIC.values():
@@ -259,7 +259,7 @@ def test_eth_ucy_table(reference, scene):
 @pytest.mark.parametrize("scene", list(ALONE))
 def test_eth_ucy_with_single_pedestrians(reference, scene):
     windows, agents, ade, fde = ALONE[scene]
-    test = tested(reference, scene, 1)
+    test = scene_windows(reference, scene, 1)
     assert (test.n_scenes, test.n_nodes) == (windows, agents)
     far = (predicted(ConstantVelocity().fit(test, 8), test) - test.x[:, 8:]).norm(dim=-1)
     assert [float(far.mean()), float(far[:, -1].mean())] == pytest.approx([ade, fde], abs=0.005)
