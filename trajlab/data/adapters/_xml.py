@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import Any
 from xml.etree import ElementTree
 from xml.parsers import expat
 
@@ -16,7 +16,7 @@ class _Found(Exception):
     """Raised by the scan of the head when the first element begins."""
 
 
-def opened(path: Path) -> IO[bytes]:
+def opened(path: Path) -> Any:
     """The bytes of a file that may be compressed.
 
     Raises:
@@ -24,7 +24,7 @@ def opened(path: Path) -> IO[bytes]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
-    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
 
 
 def root_name(path: Path) -> str:

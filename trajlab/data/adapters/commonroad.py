@@ -120,7 +120,7 @@ def _states(root: Element) -> tuple[list[tuple], dict[str, int]]:
     """Rows (step, id, x, y, orientation, speed, speed across, length, width, kind), and what was left out or taken at its middle."""
     counts = {"static obstacle": 0, "occupancy set": 0, "middle": 0}
     rows: list[tuple] = []
-    for obstacle in root.iter():
+    for obstacle in root:
         if obstacle.tag == "staticObstacle" or (obstacle.tag == "obstacle" and obstacle.findtext("role") == "static"):
             counts["static obstacle"] += 1
         elif obstacle.tag in ("dynamicObstacle", "obstacle"):

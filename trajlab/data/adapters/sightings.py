@@ -158,9 +158,9 @@ def packed(rows: Sightings, step: float | None = None, source: Mapping[str, Any]
     said |= {} if whole else {"ids": [str(n) for n in names]}
     said |= {} if rows.scene is None else {"scenes": [str(n) for n in np.unique(rows.scene)]}
     static = {name: torch.from_numpy(np.ascontiguousarray(value[at])) for name, value in rows.static.items() if name != "kind"}
-    kind = torch.from_numpy(rows.static["kind"][at].astype(np.int64)) if "kind" in rows.static else None
+    kind = torch.from_numpy(rows.static["kind"][at].astype(np.int64)) if "kind" in rows.static else torch.zeros(len(at), dtype=torch.long)
     return Trajectories(
-        x=grid(rows.x), time=torch.from_numpy(first[:, None] + step * np.arange(shape[1])), scene=torch.from_numpy(scene[at]), kind=kind,  # type: ignore[arg-type]
+        x=grid(rows.x), time=torch.from_numpy(first[:, None] + step * np.arange(shape[1])), scene=torch.from_numpy(scene[at]), kind=kind,
         mask=torch.from_numpy(mask), extra={k: grid(v) for k, v in rows.extra.items()}, static={**static, "id": ident},
         context={"run": torch.arange(len(first))}, units=Units.si(), source={**(source or {}), **said})
 

@@ -12,40 +12,46 @@ from trajlab.data.adapters.sightings import Sightings, wrapped
 __all__ = ["direction_of_motion", "filled_heading", "local_velocity", "resampled"]
 
 
-def local_velocity(time: Float[np.ndarray, "row"], x: Float[np.ndarray, "row dim"], track: Int[np.ndarray, "row"], half: int, reach: float
-                   ) -> tuple[Float[np.ndarray, "row dim"], Bool[np.ndarray, "row"]]:
-    """Slope at each row of the parabola that fits the rows around it best (Savitzky and Golay, 1964, for any spacing).
+def local_velocity(time: Float[np.ndarray, "row"], x: Float[np.ndarray, "row dim"], track: Int[np.ndarray, "row"], half: int, reach: float,
+                   causal: bool = True) -> tuple[Float[np.ndarray, "row dim"], Bool[np.ndarray, "row"]]:
+    """Slope at each row of the parabola that fits ``2 half + 1`` rows best (Savitzky and Golay, 1964, for any spacing).
 
-    At the ends of a track the window is one-sided; with two rows it is a straight line.
+    The rows are those up to this one (``causal``), or those around it; at the beginning (and end) of a stretch the window is moved to lie within.
+    With two rows it is a straight line. A central window at the last frame that a forecast is given would show it the future.
 
     Args:
         time: s, rising within a track.
         x: m.
         track: number of the track, sorted.
         half: rows on each side.
-        reach: rows further away in time (s) do not count, so that no window leads across a gap.
+        reach: a gap longer than this ends a stretch, s.
+        causal: no row uses later ones, but for the first ``2 half`` of a stretch.
 
     Returns:
         Velocities (m/s), and where there are any: a row that is alone has none.
     """
-    rows = len(time)
-    moments, sums = np.zeros((rows, 5)), np.zeros((rows, 3, x.shape[1]))
-    for shift in range(-half, half + 1):
-        other = np.clip(np.arange(rows) + shift, 0, rows - 1)
-        inside = (np.arange(rows) + shift >= 0) & (np.arange(rows) + shift < rows)
-        use = inside & (track[other] == track) & (np.abs(time[other] - time) <= reach)
-        s = np.where(use, time[other] - time, 0.0) / reach
+    rows = np.arange(len(time))
+    begins = np.ones(len(time), dtype=bool)
+    begins[1:] = (np.diff(track) != 0) | (np.diff(time) > reach)
+    first = np.maximum.accumulate(np.where(begins, rows, 0))
+    ends = np.append(begins[1:], True)
+    last = np.minimum.accumulate(np.where(ends, rows, len(time))[::-1])[::-1]
+    low = np.maximum(np.minimum(rows - (2 * half if causal else half), last - 2 * half), first)
+    moments, sums = np.zeros((len(time), 5)), np.zeros((len(time), 3, x.shape[1]))
+    for shift in range(2 * half + 1):
+        other = np.minimum(low + shift, last)
+        use = low + shift <= last
+        s = np.where(use, time[other] - time, 0.0) / (reach * half)
         powers = use[:, None] * s[:, None] ** np.arange(5)
         moments += powers
-        sums += powers[:, :3, None] * np.where(use[:, None], x[other] - x, 0.0)[:, None]
-    count = moments[:, 0]
-    slope = np.zeros((rows, x.shape[1]))
-    three, two = count >= 3, count == 2
+        sums += powers[:, :3, None] * (x[other] - x)[:, None]
+    slope = np.zeros((len(time), x.shape[1]))
+    three, two = moments[:, 0] >= 3, moments[:, 0] == 2
     matrix = moments[three][:, np.add.outer(np.arange(3), np.arange(3))]
     slope[three] = np.linalg.solve(matrix, sums[three])[:, 1]
     s0, s1, s2 = moments[two, 0], moments[two, 1], moments[two, 2]
     slope[two] = (s0[:, None] * sums[two, 1] - s1[:, None] * sums[two, 0]) / (s0 * s2 - s1 * s1)[:, None]
-    return slope / reach, count >= 2
+    return slope / (reach * half), moments[:, 0] >= 2
 
 
 def direction_of_motion(velocity: Float[np.ndarray, "row 2"], moving: float) -> Float[np.ndarray, "row"]:
@@ -53,18 +59,19 @@ def direction_of_motion(velocity: Float[np.ndarray, "row 2"], moving: float) -> 
     return np.where(np.linalg.norm(velocity, axis=1) >= moving, np.arctan2(velocity[:, 1], velocity[:, 0]), np.nan)
 
 
-def filled_heading(heading: Float[np.ndarray, "row"], track: Int[np.ndarray, "row"]) -> tuple[Float[np.ndarray, "row"], Bool[np.ndarray, "row"]]:
-    """Headings with the last known one of the track carried on (at its beginning the first known one carried back).
+def filled_heading(heading: Float[np.ndarray, "row"], track: Int[np.ndarray, "row"], back: bool = True
+                   ) -> tuple[Float[np.ndarray, "row"], Bool[np.ndarray, "row"]]:
+    """Headings with the last known one of the track carried on, and (``back``) the first known one carried back to its beginning.
 
     Returns:
-        Headings, 0 where a track has none at all, and True where one is known.
+        Headings, 0 where nothing is known, and True where something is.
     """
     rows = np.arange(len(heading))
     known = np.isfinite(heading)
     last = np.maximum.accumulate(np.where(known, rows, -1))
     following = np.minimum.accumulate(np.where(known, rows, len(heading))[::-1])[::-1]
     before = (last >= 0) & (track[np.clip(last, 0, None)] == track)
-    after = (following < len(heading)) & (track[np.clip(following, None, len(heading) - 1)] == track)
+    after = (following < len(heading)) & (track[np.clip(following, None, len(heading) - 1)] == track) & back
     out = np.where(before, heading[np.clip(last, 0, None)], np.where(after, heading[np.clip(following, None, len(heading) - 1)], 0.0))
     return out, before | after
 

@@ -51,6 +51,8 @@ class TrackRule:
         gaps: frames that an agent misses are ``"mask"``ed out, or ``"split"`` its track into two nodes.
         jumps: steps faster than 60 m/s are ``"keep"``t (and warned about), or ``"split"`` the track.
         smooth: width of the parabola that velocities are made by where there are none, s; at least three frames.
+        causal: velocities and headings that are made know nothing of later frames (but for the first ``smooth`` seconds of a track), so that no
+            window shows a forecaster what it is to forecast. False: windows around each frame, which are less noisy.
         moving: a heading is made from the motion of what is faster than this, m/s; it is carried on where an agent stands.
         check: warn of implausible units.
     """
@@ -67,6 +69,7 @@ class TrackRule:
     gaps: str = "mask"
     jumps: str = "keep"
     smooth: float = 0.5
+    causal: bool = True
     moving: float = 0.5
     check: bool = True
 
@@ -218,7 +221,7 @@ def _time(table: pd.DataFrame, found: Mapping[str, str], units: Mapping[str, str
     if not pd.api.types.is_numeric_dtype(column):
         number = pd.to_numeric(column, errors="coerce")
         if number.notna().sum() < 0.5 * column.notna().sum():
-            date = pd.to_datetime(column, errors="coerce", utc=True)
+            date = pd.to_datetime(column, errors="coerce", utc=True, format="mixed")
             return ((date - date.min()) / pd.Timedelta(seconds=1)).to_numpy(np.float64)
         column = number
     return column.to_numpy(np.float64) * (1 / rule.rate if units["time"] == "frame" else SECONDS[units["time"]])  # type: ignore[operator]
@@ -250,13 +253,14 @@ def _too_fast(rows: Sightings) -> np.ndarray:
 def _motion(rows: Sightings, track: np.ndarray, step: float, rule: TrackRule) -> tuple[Sightings, dict[str, Any]]:
     """Velocities and headings, recorded or made, and what was said and made."""
     half = max(1, round(rule.smooth / step / 2))
-    made_velocity, some = local_velocity(rows.time, rows.x, track, half, (half + 0.5) * step)
+    made_velocity, some = local_velocity(rows.time, rows.x, track, half, 1.5 * step, rule.causal)
     said_heading, said_speed = rows.static.get("heading"), rows.static.get("speed")
+    around = local_velocity(rows.time, rows.x, track, half, 1.5 * step, causal=False)[0]  # for the checks
     moving = direction_of_motion(made_velocity, rule.moving)
     recorded = np.full(len(rows), np.nan) if said_heading is None else wrapped(said_heading)
-    heading, known = filled_heading(np.where(np.isfinite(recorded), recorded, moving if said_heading is None else np.nan), track)
-    if said_heading is not None and not known.all():
-        other, also = filled_heading(moving, track)
+    heading, known = filled_heading(recorded, track)
+    if not known.all():
+        other, also = filled_heading(moving, track, back=not rule.causal)
         heading, known = np.where(known, heading, other), known | also
     velocity = rows.static.get("velocity")
     if velocity is None and said_speed is not None and said_heading is not None:
@@ -266,7 +270,7 @@ def _motion(rows: Sightings, track: np.ndarray, step: float, rule: TrackRule) ->
     velocity = np.where(lacking[:, None], made_velocity, velocity)
     names = np.unique(rows.agent[~known])
     said = {"estimated": {"velocity": int(lacking.sum()), "heading": int((~np.isfinite(recorded)).sum())},
-            "alone": lacking & ~some, "no_heading": len(names), "from_positions": made_velocity, "said_heading": said_heading,
+            "alone": lacking & ~some, "no_heading": len(names), "from_positions": around, "said_heading": said_heading,
             "said_speed": np.linalg.norm(rows.static["velocity"], axis=1) if "velocity" in rows.static else said_speed}
     static = {k: v for k, v in rows.static.items() if k not in ("velocity", "heading", "speed")}
     return replace(rows, extra={"velocity": velocity, "heading": heading}, static=static), said
