@@ -130,7 +130,7 @@ def mixture_pit(
     truth: Float[Tensor, "node time 2"], heading: Float[Tensor, "node time"],
 ) -> Float[Tensor, "node time 2"]:
     """Probability integral transform along and across a heading, sum_k p_k Phi((y - mean_k) / std_k): uniform for a calibrated forecast."""
-    c, s = heading.cos(), heading.sin()
+    c, s = heading.double().cos(), heading.double().sin()
     found = []
     for axis in (torch.stack((c, s), -1), torch.stack((-s, c), -1)):
         off = torch.einsum("nktd,ntd->nkt", truth.double()[:, None] - mean.double(), axis)
