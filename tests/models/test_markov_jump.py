@@ -208,6 +208,18 @@ def test_save_and_load(paths, tmp_path):
         load_generator(tmp_path / "x.json")
 
 
+def test_diagnostics_pass_what_is_right_and_see_what_is_not():
+    seen = simulate(Q, 200, (0.6, 40), seed=13)  # looks of one path are far from independent
+    found = {type(d).__name__: d for d in infer(seen, method="map", noise="none").diagnose()}
+    assert set(found) == {"SamplingInterval", "Identifiability", "ChapmanKolmogorov", "DwellTimes", "OccupancyInTime", "PearsonFit", "Embeddability"}
+    assert [name for name, d in found.items() if d.warning] == []
+    hidden = from_rates(np.array([[0, 2.0, 0, 0], [0, 0, 2.0, 0], [0, 0, 0, 2.0], [2.0, 0, 0, 0]]))
+    ring = simulate(hidden, 300, (8.0, 40), seed=14)
+    lumped = rebuilt(ring, label=ring.label // 2, n_states=2)  # stays of two steps are no exponentials
+    doubts = {type(d).__name__ for d in infer(lumped, method="map", noise="none").diagnose() if d.warning}
+    assert {"DwellTimes", "ChapmanKolmogorov"} <= doubts
+
+
 # bad input
 
 

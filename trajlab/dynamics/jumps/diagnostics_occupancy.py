@@ -25,8 +25,9 @@ class OccupancyInTime:
         observed: share of the looks in each state, ``[class state]``.
         expected: of the model, at the times of the same looks, ``[class state]``.
         count: looks in each class, ``[class]``.
+        independent: of them, as if independent: looks of one path in a class count once for every two relaxation times that they span, ``[class]``.
         hellinger: ``sqrt(1 - sum_i sqrt(observed_i expected_i))``, ``[class]``.
-        noise: what the distance of a right model is expected to be, ``sqrt((n - 1) / (8 count))``, ``[class]``.
+        noise: what the distance of a right model is expected to be, ``sqrt((n - 1) / (8 independent))``, ``[class]``.
         mean: over the classes, the figure reported in the literature.
         warning: whether more classes exceed the 99.9 % bound of the noise than should.
         sentence: the same in words.
@@ -36,6 +37,7 @@ class OccupancyInTime:
     observed: Float[np.ndarray, "class state"]
     expected: Float[np.ndarray, "class state"]
     count: Float[np.ndarray, "class"]
+    independent: Float[np.ndarray, "class"]
     hellinger: Float[np.ndarray, "class"]
     noise: Float[np.ndarray, "class"]
     mean: float
@@ -71,15 +73,30 @@ def occupancy_in_time(paths: JumpPaths, q: Float[np.ndarray, "state state"], sta
     observed, expected = sums / count[:, None]
     distance = np.sqrt(np.maximum(1.0 - np.sqrt(observed * expected).sum(-1), 0.0))
     states = int(((observed + expected) > 0).any(0).sum())
-    noise = np.sqrt((states - 1) / (8 * count))
-    bad = distance > np.sqrt(chi2.ppf(0.999, max(states - 1, 1)) / (8 * count))
+    independent = _independent(looks, later, which, count, q)
+    noise = np.sqrt((states - 1) / (8 * independent))
+    bad = distance > np.sqrt(chi2.ppf(0.999, max(states - 1, 1)) / (8 * independent))
     warning = bool(bad.sum() > max(1, 0.05 * number)) or (number == 1 and bool(bad[0]))
     mean = float(distance.mean())
     time = np.bincount(which, weights=looks.time[later]) / count
     said = (f"Occupancies differ from the model's in {int(bad.sum())} of {number} classes of time (mean Hellinger distance {mean:.2g})."
             if warning else
             f"Occupancies over time agree with the model: mean Hellinger distance {mean:.2g}, of which sampling explains {float(noise.mean()):.2g}.")
-    return OccupancyInTime(time, observed, expected, count, distance, noise, mean, warning, said)
+    return OccupancyInTime(time, observed, expected, count, independent, distance, noise, mean, warning, said)
+
+
+def _independent(looks: Looks, later: np.ndarray, which: np.ndarray, count: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Looks of each class as if independent, ``[class]``."""
+    rates = -np.linalg.eigvals(q).real
+    slowest = 1 / max(float(rates[rates > 1e-9 * max(rates.max(), 1e-300)].min(initial=rates.max())), 1e-300)
+    path, time = looks.path[later], looks.time[later]
+    order = np.lexsort((time, path, which))
+    key = which[order] * (int(path.max()) + 1) + path[order]
+    first = np.flatnonzero(np.diff(key, prepend=-1))
+    size = np.diff(first, append=len(key))
+    span = time[order][first + size - 1] - time[order][first]
+    worth = np.minimum(size, 1 + span / (2 * slowest))
+    return np.minimum(np.bincount(which[order][first], weights=worth, minlength=len(count)), count)
 
 
 def _classes(time: np.ndarray, most: int) -> tuple[np.ndarray, int]:

@@ -43,7 +43,7 @@ def halvings(q, lag):
     for i in range(n):
         mu = max(mu, -q[i, i])
     steps, h = 0, mu * lag
-    while h > HALF:
+    while h > HALF and steps < 1100:
         h *= 0.5
         steps += 1
     if n > NEAR:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ from trajlab.dynamics.jumps.diagnostics_chapman_kolmogorov import chapman_kolmog
 from trajlab.dynamics.jumps.diagnostics_dwell import dwell_times
 from trajlab.dynamics.jumps.diagnostics_embedding import embeddability, sampling_interval
 from trajlab.dynamics.jumps.diagnostics_links import identifiability
+from trajlab.dynamics.jumps.diagnostics_looks import chi_square, tail
 from trajlab.dynamics.jumps.diagnostics_occupancy import occupancy_in_time
 from trajlab.dynamics.jumps.diagnostics_pearson import pearson_fit
+from trajlab.dynamics.jumps.generator import transition
 from trajlab.dynamics.jumps.label_emissions import Flip
 from trajlab.dynamics.jumps.misclassification import Misclassification
 from trajlab.dynamics.jumps.pair_counts import pair_counts
@@ -23,6 +26,7 @@ from trajlab.models.jumps.prepare import labelled
 
 __all__ = ["diagnose"]
 
+UNLIKELY = 0.01  #: p-value below which frequencies contradict the fit
 FEW = 20  #: pairs of looks for each state below which an empirical transition matrix means nothing
 
 
@@ -30,7 +34,7 @@ def diagnose(fit: JumpFit, seed: int = 0) -> tuple[Any, ...]:
     """Chapman-Kolmogorov, dwell times, occupancy in time, Pearson's test, links, sampling interval and embeddability, where each applies.
 
     Looks that name no state are left out, so that of states seen through a signal there are none. Wrong labels are accounted for at the level of the
-    fit. With covariates the process is taken at their mean, so that only the links are judged.
+    fit. With covariates there are none, since the process is not one and the same.
 
     Args:
         fit: of `trajlab.MarkovJump`.
@@ -50,7 +54,7 @@ def diagnose(fit: JumpFit, seed: int = 0) -> tuple[Any, ...]:
     _add(found, lambda: dwell_times(looks, q, seed=seed, noise=noise), True)
     _add(found, lambda: occupancy_in_time(looks, q, noise=noise), True)
     _add(found, lambda: pearson_fit(looks, q, seed=seed, noise=noise, parameters=int((q > 0).sum())), True)
-    _add(found, lambda: embeddability(*_empirical(counts[0])), noise is None and _empirical(counts[0]) is not None)
+    _add(found, lambda: _embedded(counts[0], q), noise is None and _empirical(counts[0]) is not None)
     return tuple(found)
 
 
@@ -77,8 +81,19 @@ def _weights(counts: Any) -> np.ndarray:
     return np.add.reduceat(counts.weight, counts.first[:-1])
 
 
+def _embedded(counts: Any, q: np.ndarray) -> Any:
+    """Embeddability of the relative frequencies; no warning where chance explains how far they are from the fit."""
+    table, lag = _empirical(counts)
+    found = embeddability(table / table.sum(1, keepdims=True), lag)
+    statistic, freedom = chi_square(table, transition(q, np.array(lag)) * table.sum(1, keepdims=True))
+    p = tail(statistic, freedom)
+    if not found.warning or found.embeddable or p < UNLIKELY:
+        return found
+    return replace(found, warning=False, sentence=f"{found.sentence} Chance explains it: the fit differs from what was seen with p = {p:.2g}.")
+
+
 def _empirical(counts: Any) -> tuple[np.ndarray, float] | None:
-    """Relative frequencies at the commonest lag, where there are enough of them in every row, and the lag."""
+    """Counts at the commonest lag, where there are enough of them in every row, and the lag."""
     if not len(counts.lag) or counts.entry.any():
         return None
     m = int(np.argmax(_weights(counts)))
@@ -86,4 +101,4 @@ def _empirical(counts: Any) -> tuple[np.ndarray, float] | None:
     table = np.zeros((counts.n_states,) * 2)
     np.add.at(table, (counts.start[here], counts.stop[here]), counts.weight[here])
     rows = table.sum(1, keepdims=True)
-    return (table / rows, float(counts.lag[m])) if (rows >= FEW * counts.n_states).all() else None
+    return (table, float(counts.lag[m])) if (rows >= FEW * counts.n_states).all() else None

@@ -30,7 +30,7 @@ class MarkovJumpConfig:
         strength: pseudo-jumps of the prior for each link; None: 1 where fewer than 20 label changes fall on a link, else a tenth.
         links: the jumps that are possible, pairs (from, to); None for all.
         absorbing: states that are never left.
-        unseen: states that no look names. ``leave-out``: they change nothing, and rates from and to them are given as zero; ``keep``: they are believed
+        unseen: states that no look names. ``leave-out``: they change nothing, and rates from and to them are given as zero; ``keep``: they are taken
             to be there, and their rates are what the prior says, less the time in which nobody was seen there.
         equal: groups of links that share one rate.
         fixed: known rates, (from, to, rate), 1/time.
