@@ -84,6 +84,16 @@ def test_the_centre_is_half_a_length_behind_the_bumper(tmp_path):
     assert front.x[1, 0].tolist() == pytest.approx([3.1234, 1.6])  # 9 before 10
 
 
+def test_the_centre_on_the_path_does_not_jump_with_the_angle(tmp_path):
+    data = [(*r[:4], 90.0 if r[0] < 1.05 else 30.0, *r[5:]) for r in rows(jump=False) if r[1] == "10"]  # the angle turns, the front goes straight on
+    path = written(tmp_path, data)[0]
+    straight = read_sumo(path, reference="path")
+    assert straight.x[0, :, 1].tolist() == pytest.approx([1.6] * 20)
+    assert straight.x[0, :, 0].tolist() == pytest.approx([3.1234 + k - 2.5 for k in range(20)])
+    assert float(straight.extra["heading"].abs().max()) < 1e-9
+    assert float(read_sumo(path).x[0, :, 1].diff().abs().max()) > 2.0
+
+
 def test_lane_jumps_are_counted_split_masked_or_kept(tmp_path):
     path = written(tmp_path, rows())[0]
     with pytest.warns(UserWarning, match=r"1 steps jump sideways by a lane .* tracks are split there"):

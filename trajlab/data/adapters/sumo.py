@@ -33,7 +33,7 @@ COLUMNS = {"timestep_time": "time", "vehicle_id": "id", "vehicle_x": "x", "vehic
            "vehicle_speed": "speed", "vehicle_lane": "lane"}
 NEEDED = ("time", "id", "x", "y", "angle", "speed")
 JUMPS = ("split", "mask", "keep")
-REFERENCES = ("centre", "front")
+REFERENCES = ("centre", "path", "front")
 SIDEWAYS, SLIP = 1.0, 2.0  #: m, and m/s: a step sideways by more than both is a jump (smooth lane changes slip by about 1 m/s)
 TELEPORT = 5.0  #: m beyond what the speed allows
 
@@ -47,7 +47,9 @@ def read_sumo(path: str | Path, *, sizes: Mapping[str, tuple[float, float]] | st
             up to their rounding.
         sizes: length and width (m) of each vehicle type, or a routes or additional file to read them from (see `sumo_sizes`); 5 m x 1.8 m
             (SUMO's default) for types that are not named. The length decides where the centre is.
-        reference: ``"centre"``: positions are moved from the front bumper back by half a length along the heading. ``"front"``: as in the file.
+        reference: ``"centre"``: positions are moved from the front bumper back by half a length along the heading.
+            ``"path"``: to where the front was half a length earlier on its path, with the heading from there to the front; reported angles turn by up
+            to 1.7 rad in a step, on which ``"centre"`` jumps sideways and ``"path"`` does not. ``"front"``: as in the file.
         jumps: what to do where a vehicle jumps sideways by a lane within one step, or is teleported: ``"split"`` the track into two nodes;
             ``"mask"`` the frame after the jump out; or ``"keep"`` it. They are counted in ``source["lane_jumps"]`` and ``["teleports"]``.
         persons: keep pedestrians, whose position is not moved.
@@ -92,11 +94,35 @@ def read_sumo(path: str | Path, *, sizes: Mapping[str, tuple[float, float]] | st
               "types": [str(t) for t in types], "rounded": digits, "jumps": jumps, "lane_jumps": int(sideways.sum()),
               "teleports": int(teleported.sum()), "dropped": dropped}
     _warn(path.name, source)
-    if reference == "centre":
-        heading = rows.extra["heading"]
-        back = np.where(rows.static["kind"] == 0, rows.static["length"] / 2, 0.0)
-        rows = replace(rows, x=rows.x - back[:, None] * np.stack([np.cos(heading), np.sin(heading)], 1))
+    if reference != "front":
+        rows = _centred(rows) if reference == "centre" else _trailed(rows)
     return packed(rows, source=source)
+
+
+def _centred(rows: Sightings) -> Sightings:
+    """Vehicles half a length back along their heading."""
+    heading = rows.extra["heading"]
+    back = np.where(rows.static["kind"] == 0, rows.static["length"] / 2, 0.0)
+    return replace(rows, x=rows.x - back[:, None] * np.stack([np.cos(heading), np.sin(heading)], 1))
+
+
+def _trailed(rows: Sightings) -> Sightings:
+    """Vehicles half a length back along the path of their front; before its first point the path goes straight on along the first heading."""
+    cuts = ~rows.follows() | (False if rows.starts is None else rows.starts)
+    x, heading = rows.x.copy(), rows.extra["heading"].copy()
+    for own in np.split(np.arange(len(rows)), np.flatnonzero(cuts)[1:]):
+        if rows.static["kind"][own[0]] != 0:
+            continue
+        front, back = rows.x[own], rows.static["length"][own[0]] / 2
+        way = np.array([np.cos(heading[own[0]]), np.sin(heading[own[0]])])
+        path = np.concatenate([front[:1] - 2 * back * way, front])
+        arc = np.concatenate([[0.0], np.linalg.norm(np.diff(path, axis=0), axis=1).cumsum()])
+        x[own] = np.stack([np.interp(arc[1:] - back, arc, path[:, k]) for k in range(2)], 1)
+        to_front = front - x[own]
+        heading[own] = np.arctan2(to_front[:, 1], to_front[:, 0])
+    speed = np.linalg.norm(rows.extra["velocity"], axis=1)
+    velocity = np.where((rows.static["kind"] == 0)[:, None], speed[:, None] * np.stack([np.cos(heading), np.sin(heading)], 1), rows.extra["velocity"])
+    return replace(rows, x=x, extra={**rows.extra, "heading": heading, "velocity": velocity})
 
 
 def sumo_sizes(path: str | Path) -> dict[str, tuple[float, float]]:
