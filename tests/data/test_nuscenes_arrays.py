@@ -53,8 +53,9 @@ def test_padding_is_a_mask_and_garbage_under_it_is_never_seen():
 def test_extents_are_medians_over_what_was_seen():
     value = states(columns=9)
     value[..., 6:] = [4.0, 2.0, 1.5]
-    value[0, 0, 6] = 400.0
+    value[0, 0, 6], value[1, :4, 6] = 400.0, 70.0
     valid = np.ones(value.shape[:2], dtype=bool)
+    valid[1, :4] = False
     read = from_states(value, FORMAT, 0.1, valid)
     assert read.static["length"].tolist() == [4.0] * 3
     assert (read.static["width"][0], read.static["height"][0]) == (2.0, 1.5)
