@@ -10,6 +10,7 @@ import torch
 from scipy.stats import gaussian_kde, multivariate_normal
 
 from trajlab.metrics.motion_likelihood import gaussian_log_density, kde_nll, nll_joint, nll_marginal
+from trajlab.models.motion.mixture import PathMixture
 
 
 def mixture(nodes=4, modes=3, frames=5, seed=0):
@@ -88,3 +89,12 @@ def test_bad_input():
         nll_marginal(p, mean.index_fill(0, torch.tensor([1]), math.nan), covariance, truth, mask)
     with pytest.raises(ValueError, match="2 draws: a density needs at least 3"):
         kde_nll(torch.zeros(2, 1, 1, 2), torch.zeros(1, 1, 2))
+
+
+def test_the_mixture_of_forecasters_says_the_same():
+    (p, mean, covariance), truth = mixture()
+    mask = torch.ones(4, 5, dtype=torch.bool)
+    mask[2, 1:3] = False
+    paths = PathMixture(p.log(), mean, covariance)
+    assert torch.allclose(paths.nll_joint(truth, mask), nll_joint(p, mean, covariance, truth, mask))
+    assert torch.allclose(paths.nll_marginal(truth, mask), nll_marginal(p, mean, covariance, truth, mask))
