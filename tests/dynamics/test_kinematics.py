@@ -278,8 +278,8 @@ def test_gradients(formulation, propagation):
 def test_modes_and_agents_are_independent():
     controls, begin = 0.2 * double(3, 2, 10, 2), Start(double(3, 1, 2), double(3, 1, 2, seed=1), double(3, 1, seed=2))
     together = propagate("bicycle", Controls(controls, controls.abs()), begin, DT, wheelbase=number([[2.0], [3.0], [4.0]]))
-    alone = propagate("bicycle", Controls(controls[1, 0], controls[1, 0].abs()), Start(begin.position[1, 0], begin.velocity[1, 0], begin.heading[1, 0]),
-                      DT, wheelbase=3.0)
+    one = Start(begin.position[1, 0], begin.velocity[1, 0], begin.heading[1, 0])
+    alone = propagate("bicycle", Controls(controls[1, 0], controls[1, 0].abs()), one, DT, wheelbase=3.0)
     assert_close(together.covariance[1, 0], alone.covariance)
 
 

@@ -37,7 +37,8 @@ def test_likelihoods_are_those_of_torch():
     assert_close(mix.nll_marginal(truth), -torch.logsumexp(weight.unsqueeze(-1) + at, 1).mean(-1))
     mask = torch.tensor([[True] * 5, [True, True, False, False, False], [False] * 4 + [True], [False] * 5])
     assert_close(mix.nll_joint(truth, mask), -torch.logsumexp(weight + (at * mask[:, None]).sum(-1), -1))
-    assert float(mix.nll_joint(truth, mask)[3].abs()) < 1e-12 and float(mix.nll_marginal(truth, mask)[3]) == 0
+    assert float(mix.nll_joint(truth, mask)[3].abs()) < 1e-12
+    assert float(mix.nll_marginal(truth, mask)[3]) == 0
     assert_close(mix.nll_marginal(truth, mask)[1], mix.first(2).nll_marginal(truth[:, :2])[1])
 
 
@@ -93,7 +94,8 @@ def test_all_heads_start_from_constant_velocity(formulation, propagation):
     assert (away <= (0.03 * straight[:, -1] if formulation == "speed_heading" else 1e-4)).all()
     assert said.mean[..., 1].abs().max() < 1e-5
     along = said.covariance[1:, 0, -1, 0, 0].sqrt()
-    assert (along > 0.9 * spread()[-1, 0]).all() and (along < 1.4 * spread()[-1, 0]).all()
+    assert (along > 0.9 * spread()[-1, 0]).all()
+    assert (along < 1.4 * spread()[-1, 0]).all()
     assert torch.linalg.eigvalsh(said.covariance).min() >= 0.999 * 0.05**2
 
 
@@ -105,9 +107,11 @@ def test_every_weight_gets_a_gradient(formulation, own, knots, uncertain):
     torch.nn.init.normal_(made.out.weight, std=0.1)
     said = made(features, begin([0.0, 0.0, 1.0, 3.0, 10.0, 14.0]))
     said.nll_joint(torch.randn(6, STEPS, 2)).mean().backward()
-    assert torch.isfinite(features.grad).all() and features.grad.abs().sum() > 0
+    assert torch.isfinite(features.grad).all()
+    assert features.grad.abs().sum() > 0
     for name, weight in made.named_parameters():
-        assert torch.isfinite(weight.grad).all() and weight.grad.abs().sum() > 0, name
+        assert torch.isfinite(weight.grad).all(), name
+        assert weight.grad.abs().sum() > 0, name
     assert not torch.allclose(said.mean[:, 0], said.mean[:, 1])  # modes do not start alike
 
 
@@ -119,7 +123,8 @@ def test_mean_paths_can_be_driven(turning):
     controls, start = made.controls(torch.randn(50, 1, 8), begin([0.0, 0.5, 3.0, 10.0, 20.0] * 10), torch.full((50,), 2.8))
     acceleration, steering = controls.mean.unbind(-1)
     speed = start.speed.unsqueeze(-1) + torch.cumsum(acceleration, -1) * DT
-    assert speed.min() > -1e-4 and acceleration.abs().max() <= 8.0 + 1e-3
+    assert speed.min() > -1e-4
+    assert acceleration.abs().max() <= 8.0 + 1e-3
     assert (steering.tan() / 2.8).abs().max() <= 0.3 + 1e-6
 
 
@@ -140,12 +145,13 @@ def test_who_brakes_stops_and_moves_off_again():
 
 
 def test_formulations_are_those_of_the_dynamics():
-    assert HEADS == ("position", *FORMULATIONS)
+    assert ("position", *FORMULATIONS) == HEADS
 
 
 def test_modes_with_an_output_layer_of_their_own_and_shared_ones():
     own, shared = head(4)(torch.randn(2, 1, 8), begin([1.0, 2.0])), head(4, own=False)(torch.randn(2, 4, 8), begin([1.0, 2.0]))
-    assert own.mean.shape == shared.mean.shape == (2, 4, STEPS, 2) and own.logits.shape == shared.logits.shape == (2, 4)
+    assert own.mean.shape == shared.mean.shape == (2, 4, STEPS, 2)
+    assert own.logits.shape == shared.logits.shape == (2, 4)
 
 
 @pytest.mark.parametrize(("settings", "match"), [

@@ -56,7 +56,8 @@ class Start:
         position: ``[*batch 2]``, m.
         velocity: ``[*batch 2]``, m/s.
         heading: ``[*batch]``, rad; the direction of the velocity where it is left out.
-        covariance: of (x, y, heading, speed), or of (x, y, vx, vy) for ``velocity`` and ``acceleration``, ``[*batch 4 4]``, broadcast; zero where left out.
+        covariance: of (x, y, heading, speed), or of (x, y, vx, vy) for ``velocity`` and ``acceleration``, ``[*batch 4 4]``, broadcast; zero where
+            it is left out.
     """
 
     position: Float[Tensor, "*batch 2"]

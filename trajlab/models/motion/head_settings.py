@@ -27,9 +27,9 @@ class HeadSettings:
         turning: of bicycle and unicycle, what the net predicts: ``lateral`` acceleration (divided by speed squared it is a curvature of the path,
             and outputs have the size of the task at any speed), ``curvature``, ``yaw_rate`` or ``steering``.
         floor: standard deviation of an observation, m, added to every position; trained from there where ``learn_floor``.
-        slip: what no bicycle can follow, for bicycle and unicycle: noise of the position itself, predicted for each step, which starts at this share of
-            the spread across; 0 for none. Without it an agent at rest is certain not to move sideways, and the likelihood of those that move off
-            and turn swamps the gradient of all others.
+        slip: what no bicycle can follow, for bicycle and unicycle: noise of the position itself, predicted for each step, which starts at this
+            share of the spread across; 0 for none. Without it an agent at rest is certain not to move sideways, and the likelihood of those that
+            move off and turn swamps the gradient of all others.
         uncertain_start: predict a standard deviation of the velocity at time zero (of speed and heading where the head has these), too.
         persistence: correlation of the controls' noise of neighbouring steps.
         knots: controls are predicted at so many times, evenly spaced, and linear between; None predicts every step.

@@ -37,7 +37,7 @@ class MotionConfig:
         loss: ``wta``, the mode nearest to the truth is trained, and the logits to name it; or ``likelihood`` of the whole mixture.
         regression: of that mode: ``nll`` of its Gaussians, or mean ``distance`` (no covariance is trained then).
         classify: weight of the cross-entropy of the logits.
-        spread: weight of the mean distance over all modes.
+        spread: weight (1/m) of the mean distance over all modes; it trains mean paths where a wide covariance leaves the likelihood no force.
         joint: modes are those of the scene: chosen, weighed and drawn for all its agents together.
         mirror: random mirror images while training.
         draws: ``paths`` are drawn from modes and controls; ``modes`` gives the mean paths of the modes, the likeliest first.
@@ -73,7 +73,7 @@ class MotionConfig:
     loss: str = "wta"
     regression: str = "nll"
     classify: float = 1.0
-    spread: float = 0.0
+    spread: float = 0.1
     joint: bool = False
     mirror: bool = False
     draws: str = "paths"
@@ -101,8 +101,8 @@ class MotionConfig:
         from trajlab.models.motion.head_settings import HeadSettings
 
         return HeadSettings(formulation=self.head, propagation=self.propagation, moments=self.moments, modes=self.modes, turning=self.turning,
-                            floor=self.floor, learn_floor=self.learn_floor, slip=self.slip, uncertain_start=self.uncertain_start, persistence=self.persistence,
-                            knots=self.knots, hardest=self.hardest, tightest=self.tightest)
+                            floor=self.floor, learn_floor=self.learn_floor, slip=self.slip, uncertain_start=self.uncertain_start,
+                            persistence=self.persistence, knots=self.knots, hardest=self.hardest, tightest=self.tightest)
 
     @classmethod
     def best_of_20(cls) -> Self:

@@ -30,7 +30,7 @@ def default_training(minutes: float | None = None, seed: int = 0) -> TrainConfig
     from trajlab.train.config import TrainConfig
 
     budget: dict[str, Any] = {"steps": 3000} if minutes is None else {"minutes": minutes}
-    return TrainConfig(**budget, batch=256, lr=1e-3, optimiser="adamw", weight_decay=1e-4, clip=5.0, ema=0.99, seed=seed)
+    return TrainConfig(**budget, batch=256, lr=3e-3, optimiser="adamw", weight_decay=1e-4, clip=5.0, ema=0.99, seed=seed)
 
 
 class RowData:

@@ -34,7 +34,7 @@ def mode_paths(mixture: PathMixture, draws: int) -> Float[Tensor, "draw scene no
     """
     if draws > mixture.n_modes:
         raise ValueError(f"draws={draws} were wanted of {mixture.n_modes} modes; ask for at most these, or set draws='paths' to draw from them")
-    order = mixture.logits.argsort(-1, descending=True, stable=True)[..., :draws]
+    order = mixture.logits.argsort(dim=-1, descending=True, stable=True)[..., :draws]
     return mixture.picked(mixture.mean, order.movedim(-1, 0))
 
 
@@ -42,9 +42,9 @@ def sampled(module: MotionModule, rows: Rows, mixture: PathMixture, draws: int, 
             ) -> Float[Tensor, "draw scene node time 2"]:
     """Paths in the frames of the agents.
 
-    With joint propagation of controls, these are drawn and the agent is moved exactly; the noise of observation and slip has one standard normal a path. With marginal
-    propagation the standard deviations of controls are not those of a noise that could be drawn (they make up for what is left out), and the
-    position head has none: then positions are drawn from the mixture, with one standard normal for the whole path.
+    With joint propagation of controls, these are drawn and the agent is moved exactly; the noise of observation and slip has one standard normal a
+    path. With marginal propagation the standard deviations of controls are not those of a noise that could be drawn (they make up for what is left
+    out), and the position head has none: then positions are drawn from the mixture, with one standard normal for the whole path.
     """
     mode = chosen_modes(mixture, draws, module.config.joint, generator)
     settings = module.head.settings
