@@ -11,6 +11,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from trajlab.evaluate.motion_results import MotionScene, PlumeMap
+
 
 @dataclass(frozen=True)
 class Table:
@@ -157,7 +159,8 @@ class Panels:
 @dataclass(frozen=True)
 class Evaluation:
     """Everything that was found out, in the order in which it is to be read; ``drawn`` are windows with their forecasts, to be played, ``pictures``
-    populations in the plane, ``graphs`` generators, ``panels`` grids of small figures."""
+    populations in the plane, ``graphs`` generators, ``panels`` grids of small figures, ``motion`` agents and their forecasts seen from above,
+    ``plumes`` what a source sends downwind."""
 
     title: str
     summary: str = ""
@@ -169,6 +172,8 @@ class Evaluation:
     pictures: Sequence[Picture] = ()
     graphs: Sequence[RateGraph] = ()
     panels: Sequence[Panels] = ()
+    motion: Sequence[MotionScene] = ()
+    plumes: Sequence[PlumeMap] = ()
 
     def save(self, folder: str | Path) -> Path:
         """Write ``evaluation.json`` and ``evaluation.npz`` into a folder, each by a temporary file and a rename."""
@@ -215,4 +220,6 @@ class Evaluation:
         raw["pictures"] = [Picture(**p) for p in raw.get("pictures", [])]
         raw["graphs"] = [RateGraph(**g) for g in raw.get("graphs", [])]
         raw["panels"] = [Panels(**{**p, "figures": [figure(f) for f in p["figures"]]}) for p in raw.get("panels", [])]
+        raw["motion"] = [MotionScene.of(m) for m in raw.get("motion", [])]
+        raw["plumes"] = [PlumeMap(**p) for p in raw.get("plumes", [])]
         return cls(**raw)

@@ -86,13 +86,15 @@ def _judge(what: Any, reference: Any) -> Evaluation:
 
 def _page(evaluation: Evaluation) -> str:
     import trajlab
-    from trajlab.report import drawn, figures, jump_pictures, populations, scenes, tables
+    from trajlab.report import drawn, figures, jump_pictures, motion_pictures, populations, scenes, tables
 
     parts: list[tuple[str, str, Callable[[], str], Any]] = [
         ("trajectories", "Trajectories", lambda: drawn.player(evaluation.drawn), evaluation.drawn),
         ("pictures", "Populations", lambda: f'<div class="figures">{populations.cards(evaluation.pictures)}</div>', evaluation.pictures),
         ("structures", "Structures", lambda: scenes.panes(evaluation.scenes), evaluation.scenes),
         ("graphs", "States and rates", lambda: f'<div class="figures">{jump_pictures.graph_cards(evaluation.graphs)}</div>', evaluation.graphs),
+        ("motion", "Seen from above", lambda: f'<div class="figures">{motion_pictures.motion_cards(evaluation.motion)}</div>', evaluation.motion),
+        ("plumes", "Plumes", lambda: motion_pictures.plume_cards(evaluation.plumes), evaluation.plumes),
         ("tables", "Tables", lambda: "".join(map(tables.table, evaluation.tables)), evaluation.tables),
         ("figures", "Figures", lambda: _figures(figures.figure, evaluation), evaluation.figures),
         ("panels", "Model and data", lambda: jump_pictures.panel_cards(evaluation.panels), evaluation.panels),
