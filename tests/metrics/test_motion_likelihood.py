@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.stats import gaussian_kde, multivariate_normal
 
-from trajlab.metrics.motion_likelihood import gaussian_log_density, kde_nll, nll_joint, nll_marginal
+from trajlab.metrics.motion_likelihood import gaussian_log_density, kde_nll, nll_joint, nll_marginal, regular
 from trajlab.models.motion.mixture import PathMixture
 
 
@@ -78,6 +78,20 @@ def test_kernel_estimate_is_that_of_scipy_and_clipped():
     assert float(kde_nll(draws, truth, floor=-5.0)[2]) == 5.0
     assert math.isfinite(float(kde_nll(torch.zeros(3, 1, 2, 2), torch.zeros(1, 2, 2))))  # draws that coincide
     assert torch.allclose(kde_nll(draws[torch.randperm(20, generator=g)], truth), got)
+
+
+def test_narrow_ellipses_of_single_precision_are_read_and_indefinite_ones_are_not():
+    """A standard deviation of 30 m along a direction and 1 cm across it, rounded to single precision, has a determinant of either sign."""
+    angle = torch.linspace(0.1, 3.0, 200, dtype=torch.float64)
+    along = torch.stack([angle.cos(), angle.sin()], -1)
+    covariance = (900.0 * along[:, :, None] * along[:, None] + 1e-4 * torch.eye(2)).float()
+    assert bool((torch.linalg.det(covariance.double()) <= 0).any())
+    density = gaussian_log_density(torch.zeros(200, 2), covariance)
+    assert bool(density.isfinite().all())
+    wide = (along[:, :, None] * along[:, None] + 0.01 * torch.eye(2)).double()
+    assert torch.equal(regular(wide), wide)
+    with pytest.raises(ValueError, match="not positive definite"):
+        gaussian_log_density(torch.zeros(2), torch.tensor([[1.0, 1.01], [1.01, 1.0]]))
 
 
 def test_bad_input():

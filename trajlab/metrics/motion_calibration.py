@@ -21,7 +21,7 @@ from torch import Tensor
 from trajlab.catalog import unknown
 from trajlab.metrics.forecasts import by_agent
 from trajlab.metrics.motion_density import denser
-from trajlab.metrics.motion_likelihood import mahalanobis_squared
+from trajlab.metrics.motion_likelihood import mahalanobis_squared, regular
 
 __all__ = ["REGIONS", "coverage_of", "draw_levels", "mixture_levels", "mixture_pit", "mixture_spread", "draw_spread", "reliability"]
 
@@ -65,8 +65,7 @@ def mixture_levels(
 
 def _highest_density(weight: Tensor, centre: Tensor, spread: Tensor, y: Tensor, samples: int, generator: torch.Generator) -> Float[Tensor, "item"]:
     """Share of samples whose density is above that of the truth; ranks as (r + 1/2) / (M + 1) keep it off 0 and 1."""
-    mahalanobis_squared(centre, spread)  # says which covariance has no factor
-    factor, parts = torch.linalg.cholesky(spread), []
+    factor, parts = torch.linalg.cholesky(regular(spread)), []
     step = max(1, CHUNK // (3 * samples))
     for begin in range(0, len(y), step):
         w, m, root, t = (value[begin:begin + step] for value in (weight, centre, factor, y))

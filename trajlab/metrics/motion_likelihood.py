@@ -10,9 +10,10 @@ from torch import Tensor
 
 from trajlab.metrics.forecasts import by_agent, scored
 
-__all__ = ["gaussian_log_density", "kde_nll", "nll_joint", "nll_marginal"]
+__all__ = ["gaussian_log_density", "kde_nll", "mahalanobis_squared", "nll_joint", "nll_marginal", "regular"]
 
 CHUNK = 4_000_000  #: numbers held at a time
+NARROW = 1e-6  #: of the product of the variances, below which a determinant is rounding
 
 
 def gaussian_log_density(off: Float[Tensor, "*batch 2"], covariance: Float[Tensor, "*_batch 2 2"]) -> Float[Tensor, "*batch"]:
@@ -25,16 +26,29 @@ def gaussian_log_density(off: Float[Tensor, "*batch 2"], covariance: Float[Tenso
     return -0.5 * distance - 0.5 * det.log() - math.log(2 * math.pi)
 
 
-def mahalanobis_squared(off: Float[Tensor, "*batch 2"], covariance: Float[Tensor, "*_batch 2 2"]) -> tuple[Tensor, Tensor]:
-    """``off^T covariance^-1 off`` and the determinant of the covariance; errors as `gaussian_log_density`."""
-    off, covariance = off.double(), covariance.double()
+def regular(covariance: Float[Tensor, "*batch 2 2"]) -> Float[Tensor, "*batch 2 2"]:
+    """In float64, with 1e-6 of its trace added where an ellipse is so narrow that single precision loses its short axis.
+
+    Raises:
+        ValueError: a covariance that is not positive definite by more than rounding.
+    """
+    covariance = covariance.double()
     xx, xy, yy = covariance[..., 0, 0], covariance[..., 0, 1], covariance[..., 1, 1]
     det = xx * yy - xy.square()
-    bad = ~((det > 0) & (xx > 0))
+    bad = ~((xx > 0) & (yy > 0) & (det >= -NARROW * 10 * xx * yy))
     if bool(bad.any()):
         place = bad.nonzero()[0].tolist()
         raise ValueError(f"covariance{place} = {covariance[tuple(place)].tolist()} is not positive definite; add the variance of an observation to "
                          "its diagonal")
+    added = torch.where(det < NARROW * xx * yy, NARROW * (xx + yy), 0.0)
+    return covariance + added[..., None, None] * torch.eye(2, dtype=torch.float64, device=covariance.device)
+
+
+def mahalanobis_squared(off: Float[Tensor, "*batch 2"], covariance: Float[Tensor, "*_batch 2 2"]) -> tuple[Tensor, Tensor]:
+    """``off^T covariance^-1 off`` and the determinant of the covariance; errors as `regular`."""
+    off, covariance = off.double(), regular(covariance)
+    xx, xy, yy = covariance[..., 0, 0], covariance[..., 0, 1], covariance[..., 1, 1]
+    det = xx * yy - xy.square()
     x, y = off.unbind(-1)
     return (yy * x.square() - 2 * xy * x * y + xx * y.square()) / det, det
 
