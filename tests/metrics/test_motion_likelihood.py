@@ -81,10 +81,10 @@ def test_kernel_estimate_is_that_of_scipy_and_clipped():
 
 
 def test_narrow_ellipses_of_single_precision_are_read_and_indefinite_ones_are_not():
-    """A standard deviation of 30 m along a direction and 1 cm across it, rounded to single precision, has a determinant of either sign."""
+    """A standard deviation of 30 m along a direction and 1 mm across it, rounded to single precision, has a determinant of either sign."""
     angle = torch.linspace(0.1, 3.0, 200, dtype=torch.float64)
     along = torch.stack([angle.cos(), angle.sin()], -1)
-    covariance = (900.0 * along[:, :, None] * along[:, None] + 1e-4 * torch.eye(2)).float()
+    covariance = (900.0 * along[:, :, None] * along[:, None] + 1e-6 * torch.eye(2)).float()
     assert bool((torch.linalg.det(covariance.double()) <= 0).any())
     density = gaussian_log_density(torch.zeros(200, 2), covariance)
     assert bool(density.isfinite().all())
