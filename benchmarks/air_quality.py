@@ -34,6 +34,7 @@ from trajlab.evaluate.cache import write_json
 from trajlab.evaluate.parallel import sweep
 from trajlab.models.air.airphynet import AirPhyNet
 from trajlab.models.air.airphynet_config import AirPhyNetConfig
+from trajlab.models.air.baselines import DampedPersistence
 from trajlab.sources.air_quality import metr_la_week, prsa
 
 HERE = Path(__file__).resolve().parent
@@ -95,8 +96,8 @@ def main_part(plan: Mapping[str, Any], options: argparse.Namespace, found: dict[
     task, settings = task_of(plan, options), common(plan, options)
     for name, method in plain_methods(task.longest).items():
         runs[name] = run(name, method, task)
-        if name.endswith("validation"):
-            print(f"e-folding time chosen on the validation part: {method.e_fold:g} h", flush=True)  # type: ignore[attr-defined]
+        if isinstance(method, DampedPersistence) and method.choice:
+            print(f"{name}: an e-folding time of {method.e_fold:g} h was chosen on the validation part", flush=True)
     make = lambda name, config, nodes=(): Job(name, options.data / "airquality", task.protocol, config, nodes)  # noqa: E731
     jobs = {("all data", name): make(name, settings) for name in NETS}
     if "more" in options.only:

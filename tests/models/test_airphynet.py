@@ -274,6 +274,8 @@ def test_baselines_with_known_answers():
     assert at(Climatology("mean")).tolist() == [[4, 4], [5, 5]]
     assert at(Climatology("median")).tolist() == [[2, 2], [5, 5]]
     assert at(DampedPersistence(24.0))[0].tolist() == pytest.approx([4 + 6 * math.exp(-1 / 24), 4 + 6 * math.exp(-2 / 24)])
+    roots = at(DampedPersistence(24.0, roots=True))[0]
+    assert roots.tolist() == pytest.approx([(2**0.5 + (10**0.5 - 2**0.5) * math.exp(-h / 24)) ** 2 for h in (1, 2)])
     daily = sensors(24 * 30, 2)
     table = Climatology("hour").fit(daily).forecast(daily.last(1), 24).draws[0, ..., 0]
     assert table.shape == (2, 24)

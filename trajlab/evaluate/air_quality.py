@@ -23,11 +23,12 @@ from trajlab.models.air.station_forecaster import StationForecaster
 from trajlab.sources.air_quality import prsa
 from trajlab.types import Trajectories
 
-__all__ = ["DAMPED", "NETS", "OURS", "PLAIN", "Job", "Run", "compared", "error_table", "judged", "net", "plain_methods", "run", "verdict",
+__all__ = ["DAMPED", "NETS", "OURS", "PLAIN", "ROOTS", "Job", "Run", "compared", "error_table", "judged", "net", "plain_methods", "run", "verdict",
            "work"]
 
 OURS, DAMPED, TUNED = "AirPhyNet", "damped persistence, e-fold 24 h", "damped persistence, e-fold of validation"
-PLAIN = ("persistence", DAMPED, TUNED, "climatology, mean", "climatology, median", "climatology, hour of day")
+ROOTS = "the same in roots, to the median"  #: the forecast that AirPhyNet adds to, with an e-folding time of the validation
+PLAIN = ("persistence", DAMPED, TUNED, ROOTS, "climatology, mean", "climatology, median", "climatology, hour of day")
 BLOCK = 24  #: windows of a block of the bootstrap: 24 times 7 h, a week
 
 #: settings of the nets beside the common ones
@@ -70,8 +71,8 @@ class Run:
 
 def plain_methods(longest: int = 72) -> dict[str, StationForecaster]:
     """The baselines that learn next to nothing, by name, unfitted."""
-    return dict(zip(PLAIN, (StationPersistence(), DampedPersistence(24.0), DampedPersistence(None, steps=longest), Climatology("mean"),
-                            Climatology("median"), Climatology("hour"))))
+    return dict(zip(PLAIN, (StationPersistence(), DampedPersistence(24.0), DampedPersistence(None, steps=longest),
+                            DampedPersistence(None, steps=longest, roots=True), Climatology("mean"), Climatology("median"), Climatology("hour"))))
 
 
 def net(name: str, common: AirPhyNetConfig, say: Callable[[str], None] | None = None) -> AirPhyNet:
@@ -169,9 +170,9 @@ def error_table(runs: Sequence[Run], title: str, note: str = "", against: str = 
 
 
 def verdict(runs: Mapping[str, Run]) -> list[str]:
-    """What the figures say of AirPhyNet beside the other nets at the longest horizon, a sentence each."""
+    """What the figures say of AirPhyNet beside the best plain forecast and the other nets at the longest horizon, a sentence each."""
     out = []
-    for name in [n for n in NETS if n in runs and n != OURS and not n.endswith("that came")] if OURS in runs else []:
+    for name in [n for n in (ROOTS, *NETS) if n in runs and n != OURS and not n.endswith("that came")] if OURS in runs else []:
         ratio = compared(runs[OURS], runs[name], max(runs[OURS].scores))
         word = "better than" if ratio.high < 1 else "worse than" if ratio.low > 1 else "not told apart from"
         out.append(f"{OURS} is {word} {name}: MAE {ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}] times as large")

@@ -1,9 +1,6 @@
-"""What a picture of wind and plumes shows: places, wind, and amounts that a source sends downwind, as plain arrays without torch."""
+"""What a picture of wind and plumes shows, from measured wind: places, wind, and amounts that a source sends downwind."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,37 +8,13 @@ from torch import Tensor
 
 from trajlab.data.station_graphs import station_graph
 from trajlab.dynamics.graph_transport import plume
+from trajlab.evaluate.air_quality_plume import PlumePicture
 from trajlab.models.air.station_forecaster import by_scene
 from trajlab.types import Trajectories
 
 __all__ = ["PlumePicture", "station_plume", "wind_plume"]
 
 DEGREE = 111_194.9  #: metres in a degree of latitude
-
-
-@dataclass(frozen=True)
-class PlumePicture:
-    """A plume over a raster, with the stations around it.
-
-    Attributes:
-        lon, lat: of the raster's points, degrees, ``[row column]``.
-        amount: at every hour, ``[hour row column]``; in hours of the source's emission.
-        wind: towards (east, north), m/s, over the raster at every hour, ``[hour 2]``.
-        stations: names. station_lon, station_lat: degrees, ``[station]``. station_wind: ``[hour station 2]``.
-        source: longitude and latitude of the emission.
-        start: the first hour, since 1970-01-01 00:00 of the local clock.
-    """
-
-    lon: np.ndarray
-    lat: np.ndarray
-    amount: np.ndarray
-    wind: np.ndarray
-    stations: Sequence[str]
-    station_lon: np.ndarray
-    station_lat: np.ndarray
-    station_wind: np.ndarray
-    source: tuple[float, float]
-    start: float
 
 
 def wind_plume(series: Trajectories, first: int, hours: int = 12, *, source: tuple[float, float] | None = None, cells: int = 24,

@@ -162,9 +162,9 @@ def part(series: Trajectories, nodes: Sequence[int]) -> Trajectories:
 
 
 def sudden(task: Task, share: float = 0.1, lag: int | None = None) -> Bool[Tensor, "window"]:
-    """The windows with the largest absolute change of the mean over sensors from the last given frame to ``lag`` frames later (the shortest horizon by
-    default): this share of them.
+    """The windows with the largest absolute change of the mean over sensors, this share of them.
 
+    The change is from the last given frame to ``lag`` frames later, by default the shortest horizon.
     They are chosen by what came, so that scores on them say how a method fares in sudden changes, not that it foresees them.
 
     Raises:

@@ -9,6 +9,7 @@ from trajlab.catalog import unknown
 
 __all__ = ["AirPhyNetConfig"]
 
+PERIODS = ("day", "week", "year")
 CORES = ("ode", "gru", "graph_gru")
 TRANSFORMS = ("sqrt", "none")
 WINDS = ("expected", "given")
@@ -25,7 +26,9 @@ class AirPhyNetConfig:
         core: ``"ode"`` (AirPhyNet), ``"gru"`` (a recurrent net of every sensor by itself and the mean of all), ``"graph_gru"`` (DCRNN-lite).
         diffusion, advection: which transport there is; neither makes a neural ODE without physics.
         source: the learned source; without it the latent system is closed.
-        latent: channels of the state. width: of encoder and perceptrons. dropout: of their inputs.
+        latent: channels of the state. width: of encoder and perceptrons. dropout: of their inputs. noise: added to the
+            standardised past in training (deviation).
+        clocks: which of ``day``, ``week`` and ``year`` nets are told.
         solver: ``"implicit"`` or ``"euler"``, see `trajlab.nets.graph_ode.GraphODE`.
         radius, floor: of links, and the least distance, km.
         wind: over the horizon: ``"expected"`` (the last seen wind, decaying to the mean of the hour; the time is learned) or ``"given"`` (told to
@@ -53,6 +56,8 @@ class AirPhyNetConfig:
     latent: int = 24
     width: int = 48
     dropout: float = 0.1
+    noise: float = 0.0
+    clocks: tuple[str, ...] = ("day", "year")
     solver: str = "implicit"
     radius: float = 40.0
     floor: float = 5.0
@@ -75,6 +80,9 @@ class AirPhyNetConfig:
             if getattr(self, name) not in known:
                 raise ValueError(f"AirPhyNetConfig: {unknown(name, str(getattr(self, name)), known)}")
         whole = ("horizon", "past", "step", "latent", "width", "members", "steps", "batch", "check_every", "patience")
+        for clock in self.clocks:
+            if clock not in PERIODS:
+                raise ValueError(f"AirPhyNetConfig: {unknown('clock', clock, PERIODS)}")
         low = [n for n in whole if getattr(self, n) < 1] + [n for n in ("radius", "floor", "damping", "lr") if not getattr(self, n) > 0]
         if low:
             raise ValueError(f"AirPhyNetConfig.{low[0]} is {getattr(self, low[0])!r}; a positive number was wanted")
@@ -86,6 +94,11 @@ class AirPhyNetConfig:
             raise ValueError("without diffusion, advection and source nothing is left of the equation; switch one on")
 
     @property
+    def calendar(self) -> int:
+        """Channels of the calendar."""
+        return 2 * len(self.clocks)
+
+    @property
     def knots(self) -> int:
         """Ends of steps over the horizon."""
         return self.horizon // self.step
@@ -93,7 +106,7 @@ class AirPhyNetConfig:
     @classmethod
     def traffic(cls) -> Self:
         """An hour of a road network from an hour, every 5 minutes; diffusion only, since there is no wind."""
-        return cls(horizon=12, past=12, step=1, advection=False, transform="none", damping=24.0)
+        return cls(horizon=12, past=12, step=1, advection=False, transform="none", damping=24.0, clocks=("day", "week"))
 
     def but(self, **changes: object) -> Self:
         """A copy with some settings changed."""

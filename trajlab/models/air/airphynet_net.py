@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -18,7 +19,6 @@ __all__ = ["GraphGRUCore", "GRUCore", "ODECore", "StationNet"]
 
 SCALE_WIND = 3.0  #: m/s, of the perceptrons' input
 STATION = 3  #: channels that say which sensor: place (east, north) and level, standardised
-CALENDAR = 6
 
 
 class Encoder(nn.Module):
@@ -56,8 +56,8 @@ class ODECore(nn.Module):
         width, latent = config.width, config.latent
         self.encoder = Encoder(features, width, config.dropout)
         self.start = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(width + features, latent * (2 if config.kl else 1)))
-        self.ode = GraphODE(latent, CALENDAR + STATION + 2, width, diffusion=config.diffusion, advection=config.advection, source=config.source,
-                            dropout=config.dropout, solver=config.solver)
+        self.ode = GraphODE(latent, config.calendar + STATION + 2, width, diffusion=config.diffusion, advection=config.advection,
+                            source=config.source, dropout=config.dropout, solver=config.solver)
         self.decoder = nn.Linear(latent, 1)
         self.log_memory = nn.Parameter(torch.tensor(math.log(12.0)))  # of the wind, hours
         nn.init.zeros_(self.decoder.weight)
@@ -127,7 +127,7 @@ class GraphGRUCore(nn.Module):
         self.register_buffer("station", station)
         self.drop = nn.Dropout(config.dropout)
         self.encode = nn.ModuleList([nn.Linear(3 * (features + width), 2 * width), nn.Linear(3 * (features + width), width)])
-        inputs = CALENDAR + STATION + 1
+        inputs = config.calendar + STATION + 1
         self.decode = nn.ModuleList([nn.Linear(3 * (inputs + width), 2 * width), nn.Linear(3 * (inputs + width), width)])
         self.read = nn.Linear(width, 1)
         nn.init.zeros_(self.read.weight)
@@ -175,7 +175,7 @@ class StationNet(nn.Module):
         self.config = config
         self.register_buffer("level", scale.level.float())
         self.register_buffer("deviation", scale.deviation[:1].float())
-        self.core = CORES[config.core](scale.features, config, graph, station, hours)
+        self.core = CORES[config.core](scale.features(config), config, graph, station, hours)
         self.log_damping = nn.Parameter(torch.tensor(math.log(config.damping)))
         frames = torch.arange(1, config.horizon + 1, dtype=torch.float32)
         low = ((frames / config.step).ceil() - 1).long()
@@ -185,6 +185,8 @@ class StationNet(nn.Module):
 
     def forward(self, batch: Batch, generator: torch.Generator | None = None) -> tuple[Float[Tensor, "window node time"], Tensor | None]:
         """The forecast in original units, and the Kullback-Leibler term where there is one."""
+        if self.training and self.config.noise > 0:
+            batch = replace(batch, past=batch.past + self.config.noise * torch.randn_like(batch.past))
         r, kl = self.core(batch, generator)
         r = r[..., self.low] * (1 - self.share) + r[..., self.low + 1] * self.share
         left = torch.exp(-self.frames / self.log_damping.exp())

@@ -37,7 +37,9 @@ class StationPersistence(StationForecaster):
 
 
 class DampedPersistence(StationPersistence):
-    """m + (last - m) exp(-h/tau) with the mean m of each sensor.
+    """m + (last - m) exp(-h/tau) with the mean m of each sensor; with ``roots``, the square of that in square roots, with the median.
+
+    Concentrations are skewed: their median is the better centre under an absolute error, and roots decay to it evenly from above and below.
 
     Args:
         e_fold: tau, in the unit of the series' clock; None chooses one of `E_FOLDS` on the validation series, by the mean absolute error up to
@@ -45,6 +47,7 @@ class DampedPersistence(StationPersistence):
         steps: for that choice.
         every: frames between the forecasts of that choice.
         candidates: to choose from.
+        roots: in square roots, to the median; values must not be negative.
 
     Raises:
         ValueError: an e-folding time that is not positive.
@@ -52,15 +55,16 @@ class DampedPersistence(StationPersistence):
 
     name = "damped-persistence"
 
-    def __init__(self, e_fold: float | None = 24.0, steps: int = 72, every: int = 7, candidates: Sequence[float] = E_FOLDS) -> None:
+    def __init__(self, e_fold: float | None = 24.0, steps: int = 72, every: int = 7, candidates: Sequence[float] = E_FOLDS,
+                 *, roots: bool = False) -> None:
         super().__init__()
         if (e_fold is not None and not e_fold > 0) or steps < 1 or every < 1 or not candidates or min(candidates) <= 0:
             raise ValueError(f"e_fold={e_fold}, steps={steps}, every={every}: positive numbers were wanted")
         self.e_fold, self.choice, self.steps, self.every = 24.0 if e_fold is None else e_fold, e_fold is None, steps, every
-        self.candidates = tuple(candidates)
+        self.candidates, self.roots = tuple(candidates), roots
 
     def _fit(self, series: Trajectories, validation: Trajectories | None) -> None:
-        super()._fit(series, validation)
+        self.mean = statistic(series, "median" if self.roots else "mean")
         if not self.choice:
             return
         if validation is None or validation.n_frames <= self.steps:
@@ -72,8 +76,10 @@ class DampedPersistence(StationPersistence):
 
     def _damped(self, last: Tensor, steps: int, e_fold: float) -> Float[Tensor, "... node time"]:
         ahead = torch.arange(1, steps + 1, dtype=torch.float64) * self.spacing
-        mean = self.mean.double()[..., None]
-        return mean + (last.double()[..., None] - mean) * torch.exp(-ahead / e_fold)
+        left, mean, last = torch.exp(-ahead / e_fold), self.mean.double()[..., None], last.double()[..., None]
+        if self.roots:
+            return (mean.sqrt() + (last.clamp(min=0).sqrt() - mean.sqrt()) * left).square()
+        return mean + (last - mean) * left
 
     def _error(self, series: Trajectories, e_fold: float) -> float:
         seen = by_scene(series.mask, series.n_scenes)

@@ -28,7 +28,7 @@ class Batch:
 
     Attributes:
         past: features at the steps of the past, ``[window node step feature]``.
-        ahead: calendar at the ends of the steps of the horizon, ``[window knot 6]``.
+        ahead: calendar at the ends of the steps of the horizon, ``[window knot calendar]``.
         last: the last seen value, transformed, ``[window node]``.
         wind: last seen, ``[window node 2]``, and expected_wind: mean of the hour or what is given, ``[window knot node 2]``; m/s.
         target, seen: ``[window node time]``, in training.
@@ -86,10 +86,9 @@ class StationScale:
         level = forward(statistic(series, "median"), config.transform)
         return cls(mean, deviation, level, _wind_hour(series), groups)
 
-    @property
-    def features(self) -> int:
+    def features(self, config: AirPhyNetConfig) -> int:
         """Of a step: the channels, the mean of the quantity over sensors, the share of it that is missing, and the calendar."""
-        return len(self.mean) + 2 + 6
+        return len(self.mean) + 2 + config.calendar
 
 
 class Shown:
@@ -110,7 +109,7 @@ class Shown:
         value = torch.where(seen, (value - scale.mean) / scale.deviation, 0.0)
         mean, missing = trailing(value, seen, config.step)
         area = by_scene(mean[..., :1], scenes).mean(1, keepdim=True).expand(-1, len(scale.level), -1, -1).flatten(0, 1)
-        self.clock = calendar(series.time, series.units.time)
+        self.clock = calendar(series.time, series.units.time, config.clocks)
         dates = self.clock[:, None].expand(-1, len(scale.level), -1, -1).flatten(0, 1)
         self.features = by_scene(torch.cat([mean, area, missing[..., :1], dates], -1), scenes)
         self.time, self.unit, self.spacing = series.time, series.units.time, series.spacing if series.n_frames > 1 else 1.0
@@ -137,8 +136,8 @@ class Shown:
         if int(origin.max()) + c.horizon < self.x.shape[2]:
             ahead = origin[:, None] + torch.arange(1, c.horizon + 1)
             target, seen = (v[scene[:, None], :, ahead].transpose(1, 2) for v in (self.x, self.seen))
-        return Batch(past, calendar(time, self.unit), self.filled[scene, :, origin], self.wind[scene, :, origin], self._ahead(scene, origin, time),
-                     target, seen)
+        return Batch(past, calendar(time, self.unit, c.clocks), self.filled[scene, :, origin], self.wind[scene, :, origin],
+                     self._ahead(scene, origin, time), target, seen)
 
     def _ahead(self, scene: Tensor, origin: Tensor, time: Tensor) -> Float[Tensor, "window knot node 2"]:
         """Wind of every step of the horizon: the mean of its hour, or the mean over the step of what is given or came."""
