@@ -165,11 +165,13 @@ def test_along_across_and_horizons():
     error = torch.tensor([[[1.0, 0.0], [1.0, 2.0]]])
     assert torch.allclose(along_across(error, torch.tensor([[math.pi / 2, 0.0]])), torch.tensor([[[0.0, -1.0], [1.0, 2.0]]]), atol=1e-6)
     ahead = (torch.arange(12, dtype=torch.float64) + 1)[None] * 0.4
-    assert horizons(ahead).tolist() == [1, 2, 3, 4]
+    assert horizons(ahead).tolist() == pytest.approx([1.2, 2.4, 3.6, 4.8])  # whole frames
+    assert horizons(ahead / 4).tolist() == pytest.approx([1.0])
+    assert horizons(ahead * 3).tolist() == pytest.approx(ahead[0].mul(3).tolist())
     assert horizons(ahead, 10.0).tolist() == pytest.approx([4.8])
-    found = at_horizons(ahead, torch.ones(1, 12, dtype=torch.bool), ahead, torch.tensor([1.0, 2.0, 4.8, 6.0], dtype=torch.float64))
+    found = at_horizons(ahead, torch.ones(1, 12, dtype=torch.bool), ahead, torch.tensor([1.1, 2.0, 4.8, 6.0], dtype=torch.float64))
     assert found[0, 1:3].tolist() == pytest.approx([2.0, 4.8])
-    assert abs(float(found[0, 0]) - 1) <= 0.2001
+    assert float(found[0, 0]) == pytest.approx(1.2)
     assert math.isnan(found[0, 3])
 
 

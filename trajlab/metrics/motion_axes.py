@@ -73,18 +73,21 @@ def along_across(error: Float[Tensor, "*batch node time 2"], heading: Float[Tens
 
 
 def horizons(ahead: Float[Tensor, "scene time"], step: float = 1.0) -> Float[Tensor, "horizon"]:
-    """The multiples of ``step`` up to the end of the shortest forecast; its end alone where that is before the first.
+    """The multiples of ``step``, rounded up to whole frames, to the end of the shortest forecast; its end alone where that is before the first.
 
     Args:
-        ahead: time since the last given frame.
-        step: in the same unit.
+        ahead: time of each frame since the last given one.
+        step: in the same unit; 1 s of frames every 0.4 s becomes 1.2 s.
 
     Raises:
         ValueError: the step is not positive.
     """
     if not 0 < step < math.inf:
         raise ValueError(f"step={step}: a positive time between horizons was wanted")
-    end = float(ahead[:, -1].min()) if len(ahead) else 0.0
+    if not ahead.numel():
+        return ahead.new_zeros(0)
+    end, frame = float(ahead[:, -1].min()), float(ahead[:, 0].min())
+    step = round(frame * math.ceil(step / frame - 1e-6), 6)
     count = int(end / step + 1e-6)
     whole = step * torch.arange(1, count + 1, dtype=torch.float64, device=ahead.device)
     return whole if count else whole.new_tensor([end])

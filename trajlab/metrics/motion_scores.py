@@ -75,7 +75,8 @@ def _axes(case: MotionCase) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor
               "along": parts[..., 0], "across": parts[..., 1]}
     at = {name: at_horizons(value, mask, case.ahead, horizon) for name, value in values.items()}
     apart = {"along": by_agent(parts[..., 0].abs(), mask), "across": by_agent(parts[..., 1].abs(), mask)}
-    boxes = torch.tensor([h for h in BOX if len(case.ahead) and h <= float(case.ahead[:, -1].min()) + 1e-6], dtype=torch.float64, device=truth.device)
+    exact = [h for h in BOX if len(case.ahead) and float((case.ahead - h).abs().amin(-1).max()) < 1e-3]  # where there is a frame at just that time
+    boxes = torch.tensor(exact, dtype=torch.float64, device=truth.device)
     if len(boxes):
         offset = torch.stack([at_horizons(off[..., k], mask, case.ahead, boxes) for k in (0, 1)], -1)
         missed = box_miss(offset[:best_of], case.speed.nan_to_num(0.0), boxes)
