@@ -16,6 +16,7 @@ optimiser steps. Windows and scores are kept in ``runs/traffic``; the same comma
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import time
@@ -125,7 +126,8 @@ def checks(plan: Mapping[str, Any], options: argparse.Namespace, found: FOUND) -
     print("; ".join(f"{name}: {error:.1e} off the recursion" for name, error in made["recursion"].items()), "\n")
     rows = [[name, *(f"{1e3 * one[k]:.0f}" for k in ("joint", "marginal", "sums")), one["joint/marginal"], one["joint/sums"]]
             for name, one in made["cost"].items()]
-    note = "32 agents, 6 modes, 80 steps, float32, one thread, forward; sums: as many bare cumulative sums as joint propagation takes."
+    note = ("32 agents, 6 modes, 80 steps, float32, one thread, forward. Marginal propagation is made of cumulative sums and what goes into them; "
+            "sums: as many bare ones as joint propagation takes.")
     show(Table("Cost of propagation", ["formulation", "joint, us", "marginal, us", "sums, us", "joint / marginal", "joint / sums"], rows, note))
     found["checks"] = made
     return checks_missed(made, plan["checks"], plan["table"])
@@ -151,15 +153,13 @@ def best(plan: Mapping[str, Any], options: argparse.Namespace, found: FOUND) -> 
     except ABSENT as error:
         say(f"best of 20: left out, {error}")
         return []
-    import json
-
     records = [json.loads(keys[task].read_text()) for task in tasks]
     rows = [[r["scene"], r["seed"], r["windows"], r["agents"], r["parameters"], r["steps"], f"{r['ADE']:.3f} / {r['FDE']:.3f}", f"{r['miss']:.1%}",
              f"{r['seconds']:.0f}"] for r in records]
-    note = ("Twenty paths of a perceptron that sees neither neighbours nor a map; minADE and minFDE are chosen for each agent and separately. Best-of-20 "
-            "alone rewards spreading.")
-    show(Table("Best of 20, at least two pedestrians", ["scene", "seed", "windows", "agents", "parameters", "steps", "ADE / FDE, m", "beyond 2 m",
-                                                        "CPU s"], rows, note))
+    note = ("Twenty paths of a perceptron that sees neither neighbours nor a map; minADE and minFDE are chosen for each agent and separately. "
+            "Best-of-20 alone rewards spreading.")
+    columns = ["scene", "seed", "windows", "agents", "parameters", "steps", "ADE / FDE, m", "beyond 2 m", "CPU s"]
+    show(Table("Best of 20, at least two pedestrians", columns, rows, note))
     found["best of 20"] = records
     return best_missed(records, settings["at_most"])
 
@@ -212,11 +212,11 @@ def train(cells: Sequence[Cell], settings: Settings, options: argparse.Namespace
     if options.fresh:
         for cell in cells:
             cell.path(settings).unlink(missing_ok=True)
-    todo = sorted((c for c in cells if not c.path(settings).is_file()), key=lambda c: -c.steps * c.data.windows(settings.cache, settings.data)[0].n_frames)
+    size = {c.data.name: c.data.windows(settings.cache, settings.data)[0].n_frames for c in cells}
+    todo = sorted((c for c in cells if not c.path(settings).is_file()), key=lambda c: -c.steps * size[c.data.name])
     say(f"{len(cells)} cells, {len(todo)} to be measured, {options.processes} at a time")
-    began, done = time.monotonic(), 0
-    for k, record in sweep(measured, [(cell, settings) for cell in todo], workers=options.processes):
-        done += 1
+    began = time.monotonic()
+    for done, (k, record) in enumerate(sweep(measured, [(cell, settings) for cell in todo], workers=options.processes), 1):
         if done % 20 == 0 or done == len(todo):
             say(f"{done} of {len(todo)} cells, {time.monotonic() - began:.0f} s; last: {todo[k]}, {record['seconds']:.1f} CPU s")
 
