@@ -158,6 +158,8 @@ FRONT_DOOR = {
     # judging
     "judge": "trajlab.evaluate.molecular:judge",
     "judge_forecast": "trajlab.evaluate.forecasts:judge_forecast",
+    "motion_scores": "trajlab.metrics.motion_scores:motion_scores",
+    "MotionScoresConfig": "trajlab.metrics.motion_record:MotionScoresConfig",
     "report": "trajlab.report.page:report",
 }
 
