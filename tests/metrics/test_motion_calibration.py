@@ -94,6 +94,9 @@ def test_pit_along_and_across():
     one = mixture_pit(torch.ones(1, 1), torch.zeros(1, 1, 1, 2), torch.diag(torch.tensor([4.0, 1.0])).expand(1, 1, 1, 2, 2),
                       torch.tensor([[[0.0, 1.0]]]), torch.tensor([[math.pi / 2]]))
     assert one[0, 0].tolist() == pytest.approx([0.8413447, 0.5], abs=1e-6)  # the truth lies one standard deviation ahead
+    left = mixture_pit(torch.ones(1, 1), torch.zeros(1, 1, 1, 2), torch.diag(torch.tensor([4.0, 1.0])).expand(1, 1, 1, 2, 2),
+                       torch.tensor([[[-1.0, 0.0]]]), torch.tensor([[math.pi / 2]]))
+    assert left[0, 0].tolist() == pytest.approx([0.5, 0.6914625], abs=1e-6)
 
 
 def test_spread():
