@@ -1,6 +1,6 @@
 """``trajlab forecast RUN --start FILE --out forecast.zarr``: the method that wrote the run says which options there are.
 
-Propagators are rolled out here; methods that forecast windows are in `trajlab.cli.windows`.
+Propagators are rolled out here; methods that forecast windows are in `trajlab.cli.windows`, agents of a table in `trajlab.cli.forecast_tracks`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import tyro
 
 from trajlab import models
 from trajlab.catalog import load, unknown
-from trajlab.cli import windows
+from trajlab.cli import forecast_tracks, windows
 from trajlab.cli.options import parse
 from trajlab.cli.tables import method
 from trajlab.cli.windows import forecasts_windows
@@ -29,7 +29,8 @@ THERMOSTATS = ("langevin", "csvr", "nve")
 class Options:
     """Continue the last frames of a file with a fitted model, by a roll-out. Systems that a watchdog stops keep what was computed until then.
 
-    A model of windows (geotdm) has other options: trajlab forecast RUN --help shows those of the method that wrote RUN.
+    A model of windows (geotdm, motion) has other options: trajlab forecast RUN --help shows those of the method that wrote RUN. Agents of a table
+    of tracks (time, id, x, y) are forecast without a fit too: trajlab forecast --data scene.csv, see trajlab forecast --data scene.csv --help.
 
     Attributes:
         run: a folder that trajlab fit wrote.
@@ -73,7 +74,10 @@ class Options:
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Forecast with the method that wrote the run; roll out, write, and say how it ended."""
+    """Forecast with the method that wrote the run; roll out, write, and say how it ended. With ``--data``, see `trajlab.cli.forecast_tracks`."""
+    if forecast_tracks.is_for(arguments):
+        forecast_tracks.run(arguments)
+        return
     folder = run_among(arguments)
     if folder is not None and forecasts_windows(method_of(folder)):
         windows.run(arguments)

@@ -73,7 +73,7 @@ def run(arguments: Sequence[str]) -> None:
 
     torch.set_num_threads(options.threads)
     model = load(method(record["method"])).load(options.run)
-    past, truth, chosen = cut(trajlab.read(options.start), options, model.config.given)
+    past, truth, chosen = cut(trajlab.read(options.start), options, getattr(model, "given", 0) or model.config.given)
     settings = {name: getattr(options, name) for name in ("draws", "evaluations", "seed")}
     forecast = model.forecast(past, options.steps, **settings, progress=not options.quiet)
     told = {"start": str(options.start), "windows": chosen, "command": shlex.join(["trajlab", "forecast", *arguments])}
@@ -138,9 +138,9 @@ def ending(forecast: Any, truth: Any, options: WindowOptions) -> str:
     """How it went, in a few lines; writes the report where it is wanted."""
     lines = [f"{forecast.past.n_scenes} windows, {forecast.n_draws} draws of {forecast.draws.shape[2]} frames each"]
     if truth is not None or options.report is not None:
-        from trajlab.evaluate.forecasts import judge_forecast
+        from trajlab.evaluate.motion_page import judge_windows
 
-        evaluation = judge_forecast(forecast, truth)
+        evaluation = judge_windows(forecast, truth)
         lines = [evaluation.summary] if truth is not None else lines
         if options.report is not None:
             from trajlab.report.page import report

@@ -7,16 +7,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from trajlab.evaluate.drawn import drawn_scenes
-from trajlab.evaluate.forecasts import comparable, simple_forecasts
+from trajlab.evaluate.forecasts import comparable, judge_forecast
 from trajlab.evaluate.motion_figures import motion_figures
 from trajlab.evaluate.motion_scenes import motion_scenes
 from trajlab.evaluate.motion_tables import chances, driven, errors, paired, reach
 from trajlab.evaluate.results import Evaluation
 from trajlab.metrics.forecasts import by_scene
 from trajlab.metrics.motion_scores import MotionScores, MotionScoresConfig, motion_scores
+from trajlab.models.linear_forecasts import ConstantVelocity, LastPosition
+from trajlab.models.motion.baselines import TurnRate
 from trajlab.types import Forecast, Trajectories
 
-__all__ = ["MotionPage", "is_motion", "judge_motion"]
+__all__ = ["MotionPage", "is_motion", "judge_motion", "judge_windows", "simple_motion"]
 
 FAST = 3.5  #: m/s: who is faster is no pedestrian
 
@@ -48,6 +50,11 @@ def is_motion(forecast: Forecast) -> bool:
     return forecast.past.dim == 2 and {"logits", "mean", "covariance"} <= set(forecast.mixture) and (units.length, units.time) == ("m", "s")
 
 
+def judge_windows(forecast: Forecast, truth: Trajectories | None = None) -> Evaluation:
+    """A forecast of windows judged as what it is: `judge_motion` where it carries Gaussian paths on a plane, else `judge_forecast`."""
+    return judge_motion(forecast, truth) if is_motion(forecast) else judge_forecast(forecast, truth)
+
+
 def judge_motion(forecast: Forecast, truth: Trajectories | None = None, baselines: Mapping[str, Forecast] | None = None, *, lanes: Any = None,
                  page: MotionPage | None = None) -> Evaluation:
     """What can be said about forecasts of agents on a plane, in metres and seconds, ready for the report.
@@ -56,7 +63,7 @@ def judge_motion(forecast: Forecast, truth: Trajectories | None = None, baseline
         forecast: draws, and a mixture of paths where the method has one.
         truth: the same nodes, with the frames of the forecast among its frames. In windows around one agent (``static["focal"]``) that agent is
             judged alone. Without truth the forecast is shown and not judged.
-        baselines: other forecasts of the same windows by name; by default the last position and constant velocity. ``{}`` for none.
+        baselines: other forecasts of the same windows by name; by default those of `simple_motion`. ``{}`` for none.
         lanes: a `trajlab.data.lanes.LaneMap`, for pictures and the road.
         page: what is shown.
 
@@ -81,7 +88,8 @@ def judge_motion(forecast: Forecast, truth: Trajectories | None = None, baseline
                           drawn_scenes({name: forecast}, None, page.scenes), motion=motion_scenes(forecast, None, page.scenes, None, lanes, limits))
     forecast, truth, notes = comparable(_short_mixture(forecast, truth), truth)
     truth, more = _focal(truth)
-    others = simple_forecasts(forecast) if baselines is None else {k: comparable(_short_mixture(v, truth), truth)[0] for k, v in baselines.items()}
+    others = simple_motion(forecast, limits is not None) if baselines is None else \
+        {k: comparable(_short_mixture(v, truth), truth)[0] for k, v in baselines.items()}
     runs = {name: forecast, **others}
     lanes_judged = lanes if lanes is not None and len(lanes.areas) else None
     scores = {who: motion_scores(one, truth, _config(one, page.config), lanes_judged, stopped="skip") for who, one in runs.items()}
@@ -91,6 +99,17 @@ def judge_motion(forecast: Forecast, truth: Trajectories | None = None, baseline
     rank = by_scene(first.agents["point_ade"], first.scene)
     return Evaluation(title, _listed(_said(name, forecast), notes), tables, motion_figures(scores), [], provenance,
                       drawn_scenes(runs, truth, page.scenes, rank), motion=motion_scenes(forecast, truth, page.scenes, rank, lanes, limits))
+
+
+def simple_motion(forecast: Forecast, vehicles: bool = False) -> dict[str, Forecast]:
+    """Constant velocity, and turn rate (vehicles) or the last position (others), after the same past; not the method of the forecast itself."""
+    past, steps, found = forecast.past, forecast.draws.shape[2], {}
+    for method, least in ((ConstantVelocity(), 2), (TurnRate(), 3) if vehicles else (LastPosition(), 1)):
+        if past.n_frames >= least and method.name != forecast.provenance.get("method"):
+            method.given, method.ahead = past.n_frames, steps  # nothing is learned from windows
+            method.spacing = float((forecast.time[:, :1] - past.time[:, -1:]).mean())
+            found[method.name.replace("-", " ")] = replace(method.forecast(past, steps), time=forecast.time)
+    return found
 
 
 def _vehicles(forecast: Forecast, page: MotionPage) -> bool:

@@ -71,8 +71,8 @@ def _scene(forecast: Forecast, arrays: dict[str, Any], k: int, words: str, lanes
     hidden = len(given) - int(focal.sum())
     note = "Dots are at whole seconds." if ahead[-1] >= 1 else ""
     note += f" Forecasts of {int(focal.sum())} agents are drawn, other agents ({hidden}) are grey." if hidden else ""
-    note += " Below: how the first agent (blue box) moves" if profiles else ""
-    note += (", by the likeliest path" if said["probability"].shape[1] > 1 else "") + ("; shaded is what no vehicle does." if limits else ".") \
+    note += " Below: how the first agent (blue) moves" if profiles else ""
+    note += (", by the likeliest path" if said["probability"].shape[1] > 1 else "") + ("; what no vehicle does is shaded where it is in sight." if limits else ".") \
         if profiles else ""
     return MotionScene(
         f"Window {k}" + (f": {words}" if words else ""), given[take], said["path"][take], said["probability"][take], ahead,

@@ -32,7 +32,12 @@ TRUTH = {"rms acceleration, m/s²": "rms_acceleration_of_truth", "infeasible": "
 
 def _row(one: MotionScores, columns: Mapping[str, str]) -> list[float | None]:
     known = {*one.agents, *one.scenes}
-    return [one.mean(key) if key in known else None for key in columns.values()]
+    return [_tidy(one.mean(key)) if key in known else None for key in columns.values()]
+
+
+def _tidy(value: float) -> float:
+    """Rounding errors of straight paths are nothing."""
+    return 0.0 if abs(value) < 1e-9 else value
 
 
 def errors(scores: Mapping[str, MotionScores]) -> Table:

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from trajlab.evaluate.motion_results import MotionProfile, MotionScene, PlumeMap
 from trajlab.report import figures
-from trajlab.report.jump_pictures import GROUND, _card, _finished
+from trajlab.report.jump_pictures import _card, _finished
 from trajlab.report.plume_pictures import plume_svg
 
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["forecast_map", "motion_cards", "motion_svg", "plume_cards", "profile", "scale_bar", "seconds"]
 
-COLOURS = {"ink": "#1c1e22", "muted": "#777777", "rule": "#d5d8dc", "forecast": "#0072b2", "beyond": "#d55e00", "ground": "white"}
+COLOURS = {"ink": "#1c1e22", "muted": "#777777", "road": "#f1f3f5", "forecast": "#0072b2", "beyond": "#d55e00"}
+ROAD = "#0e0d0c"  # a placeholder that becomes the page's colour of stages
 LEAST = 0.02  #: probability below which a mode is not drawn, and half of which its ellipses are not
 CROWD = 3  #: agents beyond which the first alone has all its ellipses, the others one at the end
 LEAST_SPAN = 12.0  #: m, that a map shows at least
@@ -37,7 +38,7 @@ def forecast_map(ax: Axes, scene: MotionScene, colours: Mapping[str, str] | None
     Args:
         ax: to draw on; its box is filled.
         scene: arrays.
-        colours: of ``ink``, ``muted``, ``rule``, ``forecast`` and ``ground``.
+        colours: of ``ink``, ``muted``, ``road`` and ``forecast``.
 
     Raises:
         ValueError: shapes that do not fit, or nothing that was seen.
@@ -115,7 +116,7 @@ def _ground(ax: Axes, scene: MotionScene, shades: Mapping[str, str]) -> None:
 
     if len(scene.areas):
         areas = [np.asarray(a) for a in scene.areas]
-        ax.add_collection(PolyCollection(areas, facecolors=shades["rule"], alpha=0.3, linewidths=0, zorder=0), autolim=False)
+        ax.add_collection(PolyCollection(areas, facecolors=shades["road"], linewidths=0, zorder=0), autolim=False)
     for kind, lines in scene.lines.items():
         drawn = [np.asarray(line) for line in lines]
         ax.add_collection(LineCollection(drawn, colors=shades["muted"], alpha=0.5, zorder=1, **DRAWN.get(kind, {})), autolim=False)
@@ -134,7 +135,7 @@ def _boxes(ax: Axes, scene: MotionScene, focal: np.ndarray, shades: Mapping[str,
         lead = k == np.flatnonzero(focal)[0] if focal.any() else False
         colour = shades["ink"] if focal[k] else shades["muted"]
         if not np.isfinite([angle, length, width]).all() or min(length, width) <= 0:
-            ax.plot(*past[-1], "o", color=colour, markersize=4.5, markeredgewidth=0, zorder=5)
+            ax.plot(*past[-1], "o", color=shades["forecast"] if lead else colour, markersize=5.5 if lead else 4.5, markeredgewidth=0, zorder=5)
             continue
         along, across = np.array([np.cos(angle), np.sin(angle)]) * length / 2, np.array([-np.sin(angle), np.cos(angle)]) * width / 2
         corners = [past[-1] + a * along + b * across for a, b in ((1, 1), (1, -1), (-1, -1), (-1, 1))]
@@ -249,13 +250,12 @@ def motion_svg(scene: MotionScene, index: int = 0) -> str:
             ax = canvas.add_axes((k * wide + 0.055, 0.34 / total, wide - 0.085, 0.88 / total))
             profile(ax, one, shades())
             ax.set_xlabel("time, s", fontsize=9)
-        return _finished(canvas, scene.title)
+        return _finished(canvas, scene.title).replace(ROAD, "var(--stage)")
 
 
 def shades() -> dict[str, str]:
     """The placeholders that become the page's colours."""
-    return {"ink": figures._INK, "muted": figures._MUTED, "rule": figures._RULE, "forecast": figures._PALETTE[1], "beyond": figures._PALETTE[2],
-            "ground": GROUND}
+    return {"ink": figures._INK, "muted": figures._MUTED, "road": ROAD, "forecast": figures._PALETTE[1], "beyond": figures._PALETTE[2]}
 
 
 def motion_cards(scenes: Sequence[MotionScene]) -> str:

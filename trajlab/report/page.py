@@ -55,7 +55,8 @@ def report(what: Any, reference: Any = None) -> Report:
 
     Args:
         what: an `Evaluation`, or a `Forecast` (or `Trajectories`), which is judged first: roll-outs of molecular dynamics by
-            `trajlab.evaluate.molecular.judge`, forecasts of windows by `trajlab.evaluate.forecasts.judge_forecast`.
+            `trajlab.evaluate.molecular.judge`, forecasts of windows by `trajlab.evaluate.forecasts.judge_forecast`, those of
+            agents on a plane with Gaussian paths by `trajlab.evaluate.motion_page.judge_motion`.
         reference: `Trajectories` to compare with, where ``what`` is not an evaluation; for windows what came, at the times of the forecast.
 
     Raises:
@@ -75,10 +76,11 @@ def _judge(what: Any, reference: Any) -> Evaluation:
 
     if not isinstance(what, Forecast | Trajectories):
         raise TypeError(f"a report shows an Evaluation or a Forecast, got {type(what).__name__}; see trajlab.evaluate for how to make one")
-    from trajlab.evaluate.forecasts import is_rollout, judge_forecast
+    from trajlab.evaluate.forecasts import is_rollout
+    from trajlab.evaluate.motion_page import judge_windows
 
     if isinstance(what, Forecast) and not is_rollout(what):
-        return judge_forecast(what, reference)
+        return judge_windows(what, reference)
     from trajlab.evaluate.molecular import judge
 
     return judge(what, reference)
