@@ -28,7 +28,7 @@ class AirPhyNetConfig:
         source: the learned source; without it the latent system is closed.
         latent: channels of the state. width: of encoder and perceptrons. dropout: of their inputs. noise: added to the
             standardised past in training (deviation).
-        clocks: which of ``day``, ``week`` and ``year`` nets are told.
+        clocks: which of ``day``, ``week`` and ``year`` nets are told; from a few years the season is learned by heart.
         solver: ``"implicit"`` or ``"euler"``, see `trajlab.nets.graph_ode.GraphODE`.
         radius, floor: of links, and the least distance, km.
         wind: over the horizon: ``"expected"`` (the last seen wind, decaying to the mean of the hour; the time is learned) or ``"given"`` (told to
@@ -47,7 +47,7 @@ class AirPhyNetConfig:
     """
 
     horizon: int = 72
-    past: int = 72
+    past: int = 24
     step: int = 3
     core: str = "ode"
     diffusion: bool = True
@@ -55,9 +55,9 @@ class AirPhyNetConfig:
     source: bool = True
     latent: int = 24
     width: int = 48
-    dropout: float = 0.1
+    dropout: float = 0.2
     noise: float = 0.0
-    clocks: tuple[str, ...] = ("day", "year")
+    clocks: tuple[str, ...] = ("day",)
     solver: str = "implicit"
     radius: float = 40.0
     floor: float = 5.0
@@ -66,12 +66,12 @@ class AirPhyNetConfig:
     damping: float = 48.0
     kl: float = 0.0
     members: int = 3
-    steps: int = 200
+    steps: int = 320
     batch: int = 64
     lr: float = 2e-3
     weight_decay: float = 1e-3
     check_every: int = 40
-    patience: int = 3
+    patience: int = 4
     share: float = 1.0
     seed: int = 0
 
