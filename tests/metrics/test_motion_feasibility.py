@@ -56,6 +56,16 @@ def test_a_vehicle_that_stands_or_creeps_has_no_curvature():
     assert float(drivable(jitter, DT, config=FeasibilityConfig(acceleration=100.0, slow=1e-6)).rate) > 0.5
 
 
+def test_curvature_is_over_the_way_of_an_even_acceleration_and_needs_both_speeds():
+    def turning(before, after, angle):
+        step = torch.tensor([[before, 0.0], [after * math.cos(angle), after * math.sin(angle)]], dtype=torch.float64) * 0.1
+        return drivable(torch.cat([torch.zeros(1, 2, dtype=torch.float64), step.cumsum(0)]), DT[:2])
+
+    assert float(turning(5.0, 6.0, 0.1).curvature) == pytest.approx(0.1 / (0.5 + 10 * 0.01 / 2))
+    assert float(turning(1.0, 0.59, 1.5).curvature) == float(turning(0.59, 1.0, 1.5).curvature) == 0.0
+    assert float(turning(1.0, 0.61, 1.5).rate) == 1.0
+
+
 def test_heading_that_wraps():
     """Through the direction of pi, where atan2 jumps."""
     angle = torch.linspace(math.pi - 0.2, math.pi + 0.2, 40, dtype=torch.float64)

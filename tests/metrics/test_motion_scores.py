@@ -91,6 +91,7 @@ def test_draws_and_a_single_path():
     assert {"joint_min_ade", "joint_min_fde", "joint_miss"} == set(got.scenes)
     assert "nll_joint" not in got.agents
     assert "coverage 0.95" in got.agents
+    assert torch.allclose(got.pit.mean(1), torch.ones(2, dtype=torch.float64))
     one = motion_scores(Forecast(truth.x[None, :, GIVEN:], forecast.past, forecast.time), truth)
     assert one.mean("min_ade") == one.mean("point_fde") == one.mean("miss") == one.mean("box_miss") == 0
     assert one.mean("infeasible") == one.mean("infeasible_of_truth")
@@ -103,6 +104,18 @@ def test_draws_and_a_single_path():
     assert "weighted" in weighted.notes[-1]
     fde = (forecast.draws - truth.x[:, GIVEN:])[:, :, -1].norm(dim=-1)
     assert torch.allclose(weighted.agents["expected_fde"], (weight.double().softmax(0)[:, SCENE] * fde).sum(0))
+
+
+def test_calibrated_draws_have_a_flat_pit_and_the_coverage_of_their_level():
+    g = torch.Generator().manual_seed(2)
+    noise = torch.randn(9, 500, 4, 2, generator=g, dtype=torch.float64) * torch.tensor([3.0, 0.5])
+    past = Trajectories(torch.zeros(500, 1, 2, dtype=torch.float64), torch.zeros(1, 1), torch.zeros(500, dtype=torch.long))
+    forecast = Forecast(noise[1:], past, torch.arange(1.0, 5.0)[None])
+    truth = Trajectories(noise[0], torch.arange(1.0, 5.0)[None], past.scene)
+    got = motion_scores(forecast, truth, MotionScoresConfig(bodies=Bodies("none")))
+    assert float((got.pit - 1).abs().max()) < 0.25  # 2000 truths in 10 bins: a standard error of 0.07; ranks of 8 draws are spread over all bins
+    assert got.mean("coverage 0.68") == pytest.approx(0.68, abs=0.04)
+    assert got.mean("spread") == pytest.approx(math.sqrt((9 + 0.25) / 2), rel=0.1)
 
 
 def test_draws_of_a_mixture_are_scored_where_asked():
@@ -135,6 +148,23 @@ def test_nothing_depends_on_place_direction_or_what_is_hidden():
         assert math.isnan(value[2]) or name == "box_miss", name
     assert hidden.by_horizon["point"][0].isnan().tolist() == [False, False, True, True]
     assert hidden.record()["agents"] == NODES - 1
+
+
+def test_a_forecast_that_ended_early_is_judged_until_then_where_asked():
+    truth = window()
+    forecast = said(truth)
+    mask = forecast.mask.clone()
+    mask[:, SCENE == 1, 25:] = False
+    cut = torch.where(mask[..., None], forecast.draws, math.nan)
+    mean = torch.where(mask.all(0)[:, None, :, None], forecast.mixture["mean"], math.nan)
+    short = forecast.replace(draws=cut, mask=mask, mixture={**forecast.mixture, "mean": mean}, stopped=("", "left", "", "", "", ""))
+    with pytest.raises(ValueError, match="left"):
+        motion_scores(short, truth)
+    got, want = motion_scores(short, truth, stopped="skip"), motion_scores(forecast, truth)
+    assert [name for name, value in got.agents.items() if not bool(value.isfinite().all())] == ["box_miss"]  # at 3 s it was over
+    assert torch.allclose(got.agents["infeasible"][3:], want.agents["infeasible"][3:])
+    assert float(got.agents["point_fde"][2]) == pytest.approx(float((short.mixture["mean"][2, short.mixture["logits"][2].argmax(), 24]
+                                                                   - truth.x[2, GIVEN + 24]).norm()))
 
 
 def test_recorded_headings_and_speeds_are_used():

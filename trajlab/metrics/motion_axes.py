@@ -89,7 +89,7 @@ def horizons(ahead: Float[Tensor, "scene time"], step: float = 1.0) -> Float[Ten
     end, frame = float(ahead[:, -1].min()), float(ahead[:, 0].min())
     step = round(frame * math.ceil(step / frame - 1e-6), 6)
     count = int(end / step + 1e-6)
-    whole = step * torch.arange(1, count + 1, dtype=torch.float64, device=ahead.device)
+    whole = (step * torch.arange(1, count + 1, dtype=torch.float64, device=ahead.device)).round(decimals=6)
     return whole if count else whole.new_tensor([end])
 
 

@@ -26,6 +26,7 @@ class MotionCase:
     Attributes:
         said: paths with probabilities.
         futures: draws and truth.
+        predicted: where all draws have a value, ``[node time]``.
         even: whether the draws are equally likely.
         ahead: time of each frame since the last given one, ``[node time]``, s.
         steps: time from each frame to the next, from the last given one on, ``[node time]``, s.
@@ -36,6 +37,7 @@ class MotionCase:
 
     said: Hypotheses
     futures: Futures
+    predicted: Bool[Tensor, "node time"]
     even: bool
     ahead: Float[Tensor, "node time"]
     steps: Float[Tensor, "node time"]
@@ -66,7 +68,7 @@ def motion_case(forecast: Forecast, truth: Trajectories, config: MotionScoresCon
     angle = torch.where(past.mask.any(-1), pick(angles), 0.0)
     futures = Futures(draws, true, scene, mask, _true_headings(truth, forecast, start), start, angle, _sizes(past, truth))
     steps = torch.cat((now[:, :1], now.diff(dim=1)), 1)
-    return MotionCase(hypotheses(forecast, config.paths), futures, even, now, steps, started, _speed(past), config)
+    return MotionCase(hypotheses(forecast, config.paths), futures, forecast.mask.all(0), even, now, steps, started, _speed(past), config)
 
 
 def _true_headings(truth: Trajectories, forecast: Forecast, start: Tensor) -> Float[Tensor, "node time"]:

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from trajlab.metrics.calibration import pit_histogram
 from trajlab.metrics.forecasts import by_agent
 from trajlab.metrics.motion_axes import along_across, at_horizons, horizons
 from trajlab.metrics.motion_calibration import coverage_of, draw_levels, draw_spread, mixture_levels, mixture_pit, mixture_spread, reliability
@@ -21,6 +22,8 @@ from trajlab.metrics.probabilistic import energy_score, mean_crps
 from trajlab.types import Forecast, Trajectories
 
 __all__ = ["MotionScores", "MotionScoresConfig", "motion_scores"]
+
+BINS = 10  #: of the PIT
 
 
 def motion_scores(
@@ -100,26 +103,27 @@ def _chances(case: MotionCase) -> tuple[dict[str, Tensor], tuple[Tensor | None, 
         found |= {"nll_joint": joint, "nll_joint_step": joint / mask.sum(-1), "nll_marginal": nll_marginal(*mixture, truth, mask)}
         generator = torch.Generator().manual_seed(config.seed)
         level = mixture_levels(*mixture, truth, mask, config.region, config.samples, generator)
-        pit, spread = mixture_pit(*mixture, truth, torch.where(mask, futures.heading, 0.0)), mixture_spread(*mixture)
+        pit, spread = _bins(mixture_pit(*mixture, truth, torch.where(mask, futures.heading, 0.0))[mask]), mixture_spread(*mixture)
     elif case.even and len(draws) > 2:
         level, spread = draw_levels(draws, truth, mask), draw_spread(draws)
-        pit = _draw_pit(draws, truth, torch.where(mask, futures.heading, 0.0))
+        pit = _draw_pit(draws, truth, torch.where(mask, futures.heading, 0.0), mask) if bool(mask.any()) else None
     if case.even and len(draws) > 2:
         found["kde_nll"] = kde_nll(draws, truth, mask)
     if level is None or not bool(mask.any()):
         return found, (None, None, None)
     found |= {f"coverage {p:g}": coverage_of(level, p) for p in config.levels} | {"spread": by_agent(spread, mask)}
     at = torch.linspace(0, 1, 21, dtype=torch.float64, device=mask.device)
-    return found, (at, reliability(level, at), _bins(pit[mask]))
+    return found, (at, reliability(level, at), pit)
 
 
-def _draw_pit(draws: Tensor, truth: Tensor, heading: Tensor) -> Float[Tensor, "node time 2"]:
-    """Mid-rank of the truth among the draws, along and across."""
+def _draw_pit(draws: Tensor, truth: Tensor, heading: Tensor, mask: Tensor) -> Float[Tensor, "2 bin"]:
+    """Of the ranks of the truth among the draws, along and across."""
     off = along_across(draws.double() - truth.double(), heading)
-    return ((off < 0).double() + 0.5 * (off == 0).double()).sum(0).add(0.5) / (len(draws) + 1)
+    zero = torch.zeros_like(off[0])
+    return torch.stack([pit_histogram(off[..., k:k + 1], zero[..., k:k + 1], mask, BINS) for k in (0, 1)])
 
 
-def _bins(pit: Float[Tensor, "seen 2"], bins: int = 10) -> Float[Tensor, "2 bin"]:
+def _bins(pit: Float[Tensor, "seen 2"], bins: int = BINS) -> Float[Tensor, "2 bin"]:
     place = (pit * bins).long().clamp(0, bins - 1)
     return torch.stack([torch.bincount(place[:, k], minlength=bins).double() for k in (0, 1)]) * bins / len(pit)
 
@@ -127,11 +131,9 @@ def _bins(pit: Float[Tensor, "seen 2"], bins: int = 10) -> Float[Tensor, "2 bin"
 def _driven(case: MotionCase) -> dict[str, Tensor]:
     """Feasibility and roughness of whole paths, with the last given position before them; agents that are never scored have none."""
     futures, limits = case.futures, case.config.feasibility
-    nodes, frames = case.mask.shape
     start = futures.start[:, None]
-    there = torch.cat((case.started[:, None], torch.ones(nodes, frames, dtype=torch.bool, device=case.mask.device)), 1)
-    there = there & case.mask.any(-1, keepdim=True)
-    if frames < 2:
+    there = torch.cat((case.started[:, None], case.predicted), 1) & case.mask.any(-1, keepdim=True)
+    if case.mask.shape[1] < 2:
         return {}
     whole = lambda path: torch.cat((start.expand(*path.shape[:-2], 1, 2), path.double()), -2)  # noqa: E731
     modes = case.said.path.transpose(0, 1)[:case.config.draws] if case.said.equal else case.said.path.transpose(0, 1)
