@@ -88,7 +88,8 @@ class MotionScores:
         by_horizon: each ``[node horizon]``, m: ``point``, ``mean``, ``min`` (least of the K likeliest paths), ``along``, ``across`` (signed, of the
             point path).
         levels, shares: the reliability curve ``[level]``; None without a distribution.
-        pit: along and across the true heading, density in 10 bins ``[2 bin]``; None without a distribution.
+        pit: along and across the predicted path (axes of the true one would depend on the truth), density in 10 bins ``[2 bin]``; None without a
+            distribution.
         best_of: the K of the best of K.
         notes: what was left out, in words.
     """

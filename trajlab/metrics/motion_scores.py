@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trajlab.metrics.calibration import pit_histogram
 from trajlab.metrics.forecasts import by_agent
-from trajlab.metrics.motion_axes import along_across, at_horizons, horizons
+from trajlab.metrics.motion_axes import along_across, at_horizons, horizons, path_headings
 from trajlab.metrics.motion_calibration import coverage_of, draw_levels, draw_spread, mixture_levels, mixture_pit, mixture_spread, reliability
 from trajlab.metrics.motion_case import MotionCase, motion_case
 from trajlab.metrics.motion_collisions import Futures, future_collisions, off_road
@@ -103,10 +103,10 @@ def _chances(case: MotionCase) -> tuple[dict[str, Tensor], tuple[Tensor | None, 
         found |= {"nll_joint": joint, "nll_joint_step": joint / mask.sum(-1), "nll_marginal": nll_marginal(*mixture, truth, mask)}
         generator = torch.Generator().manual_seed(config.seed)
         level = mixture_levels(*mixture, truth, mask, config.region, config.samples, generator)
-        pit, spread = _bins(mixture_pit(*mixture, truth, torch.where(mask, futures.heading, 0.0))[mask]), mixture_spread(*mixture)
+        pit, spread = _bins(mixture_pit(*mixture, truth, _said_headings(case, said.point))[mask]), mixture_spread(*mixture)
     elif case.even and len(draws) > 2:
         level, spread = draw_levels(draws, truth, mask), draw_spread(draws)
-        pit = _draw_pit(draws, truth, torch.where(mask, futures.heading, 0.0), mask) if bool(mask.any()) else None
+        pit = _draw_pit(draws, truth, _said_headings(case, torch.cat((draws, truth[None])).double().mean(0)), mask) if bool(mask.any()) else None
     if case.even and len(draws) > 2:
         found["kde_nll"] = kde_nll(draws, truth, mask)
     if level is None or not bool(mask.any()):
@@ -114,6 +114,14 @@ def _chances(case: MotionCase) -> tuple[dict[str, Tensor], tuple[Tensor | None, 
     found |= {f"coverage {p:g}": coverage_of(level, p) for p in config.levels} | {"spread": by_agent(spread, mask)}
     at = torch.linspace(0, 1, 21, dtype=torch.float64, device=mask.device)
     return found, (at, reliability(level, at), pit)
+
+
+def _said_headings(case: MotionCase, path: Tensor) -> Float[Tensor, "node time"]:
+    """Axes for the PIT: those of the true path would depend on where the truth lies in the forecast, and no forecast would be calibrated along them.
+    They are of the predicted path; for draws, of the mean of draws and truth, which leaves every rank of the truth among them equally likely."""
+    unseen = torch.where(case.predicted[..., None], case.said.mean, 0.0)
+    path = torch.where(case.mask[..., None], path, unseen)
+    return path_headings(path, case.futures.start, case.futures.start_heading)
 
 
 def _draw_pit(draws: Tensor, truth: Tensor, heading: Tensor, mask: Tensor) -> Float[Tensor, "2 bin"]:
