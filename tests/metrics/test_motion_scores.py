@@ -78,6 +78,8 @@ def test_a_mixture_gets_all_that_applies():
     assert got.pit.shape == (2, 10)
     assert torch.allclose(got.pit.mean(1), torch.ones(2, dtype=torch.float64))
     assert float(got.shares[-1]) == 1.0
+    fde = (forecast.mixture["mean"] - future[:, None])[:, :, -1].norm(dim=-1)
+    assert torch.allclose(got.by_horizon["min"][:, -1], fde.gather(1, top).amin(1))  # of the two likeliest
     json.dumps(got.record())
     assert got.mean("min_ade") == pytest.approx(float(got.agents["min_ade"].mean()))
     assert got.mean("min_ade", "scene") == pytest.approx(float(torch.stack([got.agents["min_ade"][s == SCENE].mean() for s in range(6)]).mean()))
@@ -189,6 +191,8 @@ def test_headings_of_paths():
     bad = torch.where(mask[..., None], x, math.nan)
     assert headings(track.replace(x=bad, mask=mask))[0].tolist() == pytest.approx([0, 0, math.atan2(0.001, 1.0), math.pi / 2, math.pi], abs=2e-3)
     assert path_headings(x[:, 1:3] * 0, torch.zeros(1, 2), 1.5)[0].tolist() == [1.5, 1.5]  # stands: looks where it looked
+    turned = torch.tensor([[[0.0, 1.0], [0.0, 1.0], [0.0, 1.01]]])
+    assert path_headings(turned, torch.zeros(1, 2))[0].tolist() == pytest.approx([math.pi / 2] * 3)
 
 
 def test_along_across_and_horizons():
