@@ -150,6 +150,7 @@ def test_nothing_depends_on_place_direction_or_what_is_hidden():
         assert math.isnan(value[2]) or name == "box_miss", name
     assert hidden.by_horizon["point"][0].isnan().tolist() == [False, False, True, True]
     assert hidden.record()["agents"] == NODES - 1
+    assert float(hidden.agents["nll_joint_step"][0]) == pytest.approx(float(hidden.agents["nll_joint"][0]) / 20)
 
 
 def test_a_forecast_that_ended_early_is_judged_until_then_where_asked():
