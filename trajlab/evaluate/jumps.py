@@ -96,16 +96,16 @@ def plain(paths: JumpPaths) -> tuple[np.ndarray, float | None]:
 
 
 def methods(noisy: bool, peers: bool = True) -> Mapping[str, Method]:
-    """The rows of every table, ours first.
+    """The rows of every table, ours first. All are told how many states there are, whether a look names them or not.
 
     MLE and MAP-EM start from the crude estimate and are told whether labels are flipped, not how often; where they are, both are shown without the
     noise model too. The network and what refines it are told nothing.
     """
-    noise = "flip" if noisy else "none"
-    found: dict[str, Method] = {CRUDE: plain, MLE: ours(method="mle", noise=noise, start="crude"),
-                                MAP: ours(method="map", noise=noise, **EM)}
+    noise, all_there = "flip" if noisy else "none", {"unseen": "keep"}
+    found: dict[str, Method] = {CRUDE: plain, MLE: ours(method="mle", noise=noise, start="crude", **all_there),
+                                MAP: ours(method="map", noise=noise, **EM, **all_there)}
     if noisy:
-        found |= {f"{MLE}, no noise model": ours(method="mle", noise="none", start="crude"),
-                  f"{MAP}, no noise model": ours(method="map", noise="none", **EM)}
-    found |= {NETWORK: by_network, AUTO: ours(method="auto")}
+        found |= {f"{MLE}, no noise model": ours(method="mle", noise="none", start="crude", **all_there),
+                  f"{MAP}, no noise model": ours(method="map", noise="none", **EM, **all_there)}
+    found |= {NETWORK: by_network, AUTO: ours(method="auto", **all_there)}
     return found | (dict(PEERS) if peers else {})

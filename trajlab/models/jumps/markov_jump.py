@@ -22,6 +22,10 @@ from trajlab.types import JumpPaths
 
 __all__ = ["MarkovJump", "MarkovJumpConfig"]
 
+LARGEST = 20  #: most states that the network has seen in training
+TRUST, HALF_TRUST = 30.0, 10.0  #: pseudo-jumps of the prior that the network makes, and the label changes for each link that halve them
+LEAST_TRUST = 0.05  #: below this the prior changes nothing that matters
+SHARE = 0.7  #: of the network in its centre, the rest is the mode without it
 LEAST_CENTRE = 1e-3  #: of the prior's centre, in observed label changes a unit of time and link
 INDEPENDENT = 0.05  #: correlation of two looks, about exp(-3), below which they count as independent
 SETTLED = 1e-8  #: relative change of the log-posterior at which EM of hidden states stops: later steps move rates by far less than their error
@@ -62,12 +66,22 @@ class _Inference:
         self.data, self.config = data, config
         self.warnings = list(data.warnings)
         self.network: Any = None
+        self.sharper: RatePrior | None = None
 
     def run(self) -> JumpFit:
         if self._asks_network():
             self.network = self._ask_network()
         if self.config.method == "zero-shot":
             return self._zero_shot()
+        fit = self._first()
+        self.sharper = self._informed(fit)
+        if self.sharper is None:
+            return fit
+        self.warnings = list(self.data.warnings)
+        return self._seen() if fit.noise is None else self._hidden(fit.noise)
+
+    def _first(self) -> JumpFit:
+        """The mode under a prior that knows the overall rate of jumps alone (or under none)."""
         emission = chosen_emission(self.data, self.config, self.network)
         if emission is None and self.config.noise == "auto":
             plain = self._seen()
@@ -75,6 +89,24 @@ class _Inference:
             if emission is None:
                 return plain
         return self._seen() if emission is None else self._hidden(emission)
+
+    def _informed(self, fit: JumpFit) -> RatePrior | None:
+        """The prior that the network's answer makes, where it is asked for and the data leave room for it.
+
+        Its centre is a geometric mean of the network's answer and the first mode, whose errors differ. The network has seen the same data; this is a
+        prior for what they leave open, and its strength falls with the square of the label changes for each link.
+        """
+        if self.network is None or self.config.method != "auto":
+            return None
+        links, counts = self.data.links, self.data.counts
+        strength = self.config.strength
+        if strength is None:
+            strength = TRUST / (1 + (sum(c.changes for c in counts) / max(links.sum(), 1) / HALF_TRUST) ** 2)
+        if strength < LEAST_TRUST:
+            return None
+        floor = LEAST_CENTRE * rate_prior(counts, links).centre
+        answered, mode = np.maximum(self._answered(), floor), np.maximum(fit.generator, floor)
+        return RatePrior(strength, answered**SHARE * mode ** (1 - SHARE))
 
     def _asks_network(self) -> bool:
         c, d = self.config, self.data
@@ -106,12 +138,11 @@ class _Inference:
     def _prior(self, counts: list) -> RatePrior:
         if self.config.method == "mle":
             return RatePrior(0.0, np.ones(self.data.links.shape))
-        prior = rate_prior(counts, self.data.links, self.config.strength)
-        if self.network is None or self.config.method != "auto":
-            return prior
-        return replace(prior, centre=np.maximum(self._answered(), LEAST_CENTRE * prior.centre))
+        return self.sharper or rate_prior(counts, self.data.links, self.config.strength)
 
     def _start(self, counts: list) -> Float[np.ndarray, "state state"]:
+        if self.sharper is not None:
+            return np.where(self.data.links, self.sharper.centre, 0.0)
         return crude(counts, self.data.links) if self.network is None else self._answered()
 
     def _uses_em(self, hidden: bool = False) -> bool:
@@ -204,6 +235,8 @@ def _no_network(data: Prepared, config: MarkovJumpConfig) -> str:
         return "it reads looks, and some of these jumps were seen as they happened"
     if config.covariates or config.parametric is not None:
         return "it knows nothing of covariates and parametric rates"
+    if config.method == "auto" and data.seen.sum() > LARGEST:
+        return f"it was trained on processes of at most {LARGEST} states"
     if not data.counts:
         return "there are no two looks that name a state"
     return ""

@@ -19,15 +19,16 @@ class MarkovJumpConfig:
     """One frozen record says what is estimated, from which prior, and how.
 
     Attributes:
-        method: ``auto``: the network answers first, its answer is the start and the centre of a weak prior of the exact posterior mode; ``map``: the
-            exact posterior mode under a prior that knows the overall rate of jumps alone; ``mle``: maximum likelihood; ``zero-shot``: the network
-            alone.
+        method: ``auto``: the exact posterior mode, the network's answer being the start and, where data are few, what the prior is centred on;
+            ``map``: the exact posterior mode under a prior that knows the overall rate of jumps alone; ``mle``: maximum likelihood; ``zero-shot``:
+            the network alone.
         noise: of the labels. ``none``; ``flip``: with an unknown probability a label is replaced by one drawn evenly from all; ``matrix``: a full
             matrix of misclassification; ``gaussian``, ``student``: the states are seen through a continuous signal; ``auto``: a signal is Gaussian,
             labels are flipped or not as the evidence says.
         level: of flips, where it is known; None to estimate it.
         confusions: pairs (true, seen) of labels that may be confused, for ``matrix``; None for all.
-        strength: pseudo-jumps of the prior for each link; None: 1 where fewer than 20 label changes fall on a link, else a tenth.
+        strength: pseudo-jumps of the prior for each link. None for ``map``: 1 where fewer than 20 label changes fall on a link, else a tenth; None
+            for ``auto``: 30 / (1 + (x / 10)^2) where x label changes fall on a link.
         links: the jumps that are possible, pairs (from, to); None for all.
         absorbing: states that are never left.
         unseen: states that no look names. ``leave-out``: they change nothing, and rates from and to them are given as zero; ``keep``: they are taken
