@@ -118,6 +118,7 @@ def test_draws_with_each_other_and_with_the_truth():
     assert found["collision_of_truth"].tolist() == [0, 0, 0, 0]
     points = future_collisions(futures(size=False), Bodies(radius=2.0))
     assert points["collision"].tolist() == [0.5, 0.5, 0, 0]
+    assert points["collision_with_truth"].tolist() == [0, 0.5, 0, 0]
     assert future_collisions(futures(), Bodies("points", radius=1.0))["collision"].tolist() == [0, 0, 0, 0]
     assert future_collisions(futures(), Bodies("none")) == {}
     with pytest.raises(ValueError, match="static"):
@@ -127,7 +128,7 @@ def test_draws_with_each_other_and_with_the_truth():
 
 
 def test_off_the_road():
-    lanes = LaneMap(areas=[np.array([[0.0, -2.0], [10.0, -2.0], [10.0, 2.0], [0.0, 2.0]])])
+    lanes = LaneMap(areas=[np.array([[0.5, -2.0], [10.0, -2.0], [10.0, 2.0], [0.5, 2.0]])])
     path = torch.tensor([[[[1.0, 0.0], [5.0, 0.0], [9.0, 3.0]]], [[[1.0, 1.0], [5.0, 1.0], [9.0, 1.0]]]])
     mask = torch.ones(1, 3, dtype=torch.bool)
     share, leaves = off_road(path, mask, lanes)

@@ -86,8 +86,7 @@ class MotionScores:
         run: the independent recording of each node (``context["run"]``, else its scene), what a paired bootstrap resamples.
         horizon: times ahead, s, ``[horizon]``.
         by_horizon: each ``[node horizon]``, m: ``point``, ``mean``, ``min`` (least of the K likeliest paths, or first K draws),
-            ``along``, ``across`` (signed, of the
-            point path).
+            ``along``, ``across`` (signed, of the point path).
         levels, shares: the reliability curve ``[level]``; None without a distribution.
         pit: along and across the predicted path (axes of the true one would depend on the truth), density in 10 bins ``[2 bin]``; None without a
             distribution.
