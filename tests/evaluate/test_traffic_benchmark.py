@@ -12,14 +12,17 @@ import pytest
 import torch
 from benchmark_files import load
 
-from trajlab.evaluate.traffic_cells import BASELINES, SCORES, Cell, Settings, scores_of
+from trajlab.evaluate.traffic_cells import BASELINES, SAME_NOISE, SCORES, Cell, Settings, scores_of
 from trajlab.evaluate.traffic_checks import agreement, agreement_table, pedestrian_rows, recursion_error
 from trajlab.evaluate.traffic_data import OPENED, MotionSet, alone, share_of_windows, thinned
+from trajlab.evaluate.traffic_same_noise import marginal_nll
 from trajlab.evaluate.traffic_tables import Scored, Sheet, compared, sheet_table
 from trajlab.evaluate.traffic_verdict import best_missed, checks_missed, helped, on_par, propagation, sheets_missed, smoothness
 from trajlab.models.motion.kalman import KalmanVelocity
 from trajlab.models.motion.mixture import PathMixture
+from trajlab.models.motion.motion import Motion
 from trajlab.models.motion.motion_config import MotionConfig
+from trajlab.train.config import TrainConfig
 from trajlab.types import Forecast, Trajectories
 from trajlab.units import Units
 
@@ -119,7 +122,7 @@ def test_scores_of_a_known_forecast():
     mixture = PathMixture(torch.zeros(1, 1).double(), mean, covariance)
     draws = torch.stack([x[:, 3:] + torch.tensor([0.0, d]).double() for d in (1.0, 3.0)])
     found = scores_of(Forecast(draws, past, truth.time[:, 3:], mixture=mixture.parameters()), truth)
-    assert list(found) == ["ADE", "FDE", "minADE", "minFDE", "NLL", "coverage", "infeasible", "rms acceleration"] == list(SCORES)
+    assert list(found) == ["ADE", "FDE", "minADE", "minFDE", "NLL", "coverage", "infeasible", "rms acceleration", SAME_NOISE] == list(SCORES)
     value = {name: float(v[0]) for name, v in found.items()}
     assert value["ADE"] == value["FDE"] == value["minADE"] == value["minFDE"] == pytest.approx(1)
     assert value["NLL"] == pytest.approx(0.5 + math.log(2 * math.pi * 2), abs=1e-4)
@@ -142,6 +145,7 @@ def test_cells_are_kept_and_repeat_themselves(tmp_path, monkeypatch):
     assert all(np.array_equal(first[name], second[name]) for name in SCORES)
     assert first["ADE"].shape == (30,)
     assert np.isfinite(first["NLL"]).all()
+    assert np.isfinite(first[SAME_NOISE]).all()
     assert not np.array_equal(first["NLL"], Cell(made(), "bicycle, joint", 0.2, 2).scores(one)["NLL"])
     monkeypatch.setattr(Cell, "_measured", lambda self, settings: pytest.fail("it was measured already"))
     assert np.array_equal(cell.scores(one)["ADE"], first["ADE"])
@@ -167,13 +171,13 @@ def test_baselines_have_what_applies_to_them(tmp_path, monkeypatch):
 # ------------------------------------------------------------------------------------------------- tables, sentences, bars
 
 
-def scored(error: float, nats: float, rough: float = 1.0, seeds: int = 3, windows: int = 60) -> Scored:
+def scored(error: float, nats: float, rough: float = 1.0, seeds: int = 3, windows: int = 60, marginal: float = math.nan) -> Scored:
     """Rows that differ by constants, over windows of very different difficulty."""
     g = np.random.default_rng(0)
     hard = np.exp(g.standard_normal(windows)) + 0.01 * g.standard_normal((seeds, windows))
     nothing = np.full((seeds, windows), np.nan)
     return Scored({"ADE": error * hard, "FDE": 2 * error * hard, "minADE": nothing, "minFDE": nothing, "NLL": nats + hard, "coverage": 0.7 + 0 * hard,
-                   "infeasible": 0.1 + 0 * hard, "rms acceleration": rough + 0 * hard}, 1.0)
+                   "infeasible": 0.1 + 0 * hard, "rms acceleration": rough + 0 * hard, SAME_NOISE: marginal + hard}, 1.0)
 
 
 def sheet(rows: dict[str, Scored], name: str = "sumo", share: float = 1.0) -> Sheet:
@@ -200,11 +204,18 @@ def test_sentences_follow_from_the_numbers():
     assert "it helps by ADE: acceleration, joint is the best of 3" in lines[0]
     assert "0.900 [0.900, 0.900] times against position; 1 are ahead of it and 2 behind" in lines[0]
     assert "it helps by NLL: bicycle, joint" in lines[1]
+    median = float(np.median(scored(1.0, 1.8).values["NLL"]))
+    assert f"(median window {median:.3f} and {median + 0.2:.3f})" in lines[1]
     worse = sheet({"position": scored(1.0, 2.0), JOINT: scored(1.1, 2.0)})
     assert "no kinematic head helps by ADE" in helped([worse], "position")[0]
-    assert "cannot tell them apart by NLL" in helped([worse], "position")[1]
+    assert "no difference that the windows can tell by NLL" in helped([worse], "position")[1]
+    hardly = sheet({"position": scored(1.0, 2.0), JOINT: scored(0.996, 1.991)})  # certain, and of no use
+    assert all("no difference" in line and "0 are ahead" in line for line in helped([hardly], "position"))
     (line,) = propagation([one])
     assert "sumo, 100%, acceleration: joint beats marginal, NLL -0.500" in line
+    lines = propagation([sheet({JOINT: scored(1.0, 2.0, marginal=2.7), MARGINAL: scored(1.0, 2.0)})])
+    assert "joint and marginal cannot be told apart" in lines[0]
+    assert "with the same noise of controls joint is -0.700" in lines[1]
     (line,) = on_par([one], "bicycle, joint", "position")
     assert "behind position by ADE (1.100" in line
     assert "ahead of it by NLL (-0.200" in line
@@ -218,6 +229,8 @@ def test_bars_on_heads(plan):
     near = sheets_missed([sheet(good | {MARGINAL: scored(1.0, 2.29)})], bars, judged, "position")
     assert len(near) == 1
     assert "0.290 nats a step better" in near[0]
+    same = sheets_missed([sheet(good | {JOINT: scored(1.0, 2.0, marginal=2.2)})], bars, judged, "position")
+    assert ["same noise" in line for line in same] == [True]
     for name in ("sumo", "ngsim"):
         lost = sheets_missed([sheet(good | {judged: scored(1.02, 2.05)}, name)], bars, judged, "position")
         assert [("by ADE" in line, "by NLL" in line) for line in lost] == [(True, False), (False, True)]
@@ -301,3 +314,22 @@ def test_a_data_set_that_is_not_here_is_named(tmp_path, monkeypatch, capsys):
     given = ["--only", "heads", "--sets", "ngsim", "--cache", str(tmp_path), "--processes", "1"]
     assert program.main(given) == 1
     assert "NOT MEASURED: ngsim (FileNotFoundError: there is no such folder)" in capsys.readouterr().out
+
+
+# ------------------------------------------------------------------------------------------------------------------- same noise
+
+
+def test_the_same_noise_propagated_marginally():
+    """An untrained head of accelerations without correlation: the marginal variance is known from the joint one at every step."""
+    data = drives(40)
+    train = TrainConfig(steps=1, lr=1e-12, warmup=0, batch=40)
+    model = Motion(MotionConfig(head="acceleration", width=8, layers=1)).fit(data, 6, train=train)
+    mixture, truth = PathMixture.of(model.forecast(data.frames(slice(0, 6)), draws=1)), data.x[:, 6:]
+    n = torch.arange(1, 11).double()
+    ratio = ((n - 1) * n / 2) / ((n - 1) * n * (2 * n - 1) / 6).clamp(min=1)  # sums of s and of s^2 below n
+    floor = float(model.fitted.head.floor) ** 2 * torch.eye(2).double()
+    narrow = PathMixture(mixture.logits, mixture.mean, (mixture.covariance - floor) * ratio[:, None, None] + floor)
+    assert torch.allclose(marginal_nll(model, data), narrow.nll_joint(truth) / 10, rtol=1e-3)
+    assert not torch.allclose(marginal_nll(model, data), mixture.nll_joint(truth) / 10, rtol=0.1)
+    plain = Motion(MotionConfig(head="velocity", width=8, layers=1)).fit(data, 6, train=train)
+    assert marginal_nll(plain, data) is None

@@ -17,20 +17,23 @@ import trajlab
 from trajlab.catalog import load
 from trajlab.evaluate.cache import key_of
 from trajlab.evaluate.traffic_data import MotionSet, share_of_windows
+from trajlab.evaluate.traffic_same_noise import marginal_nll
 from trajlab.metrics.forecasts import by_agent
 from trajlab.metrics.motion_calibration import coverage_of, mixture_levels
 from trajlab.metrics.motion_feasibility import drivable, roughness
 from trajlab.metrics.motion_likelihood import nll_joint
 from trajlab.models import MOTION_BASELINES
 from trajlab.models.motion.mixture import PathMixture
+from trajlab.models.motion.motion import Motion, MotionConfig
 from trajlab.types import Forecast, Trajectories
 
-__all__ = ["BASELINES", "SCORES", "Cell", "Settings", "measured", "scores_of"]
+__all__ = ["BASELINES", "SAME_NOISE", "SCORES", "Cell", "Settings", "measured", "scores_of"]
 
 DRAWS = 20
 LEVEL = 0.68
+SAME_NOISE = "NLL, same noise propagated marginally"
 #: of every agent: errors in m, nats a step, shares, m/s^2
-SCORES = ("ADE", "FDE", "minADE", "minFDE", "NLL", "coverage", "infeasible", "rms acceleration")
+SCORES = ("ADE", "FDE", "minADE", "minFDE", "NLL", "coverage", "infeasible", "rms acceleration", SAME_NOISE)
 #: rows that are not trained by gradients, by their names in tables
 BASELINES = {"constant velocity": "constant_velocity", "turn rate": "turn_rate", "constant acceleration": "constant_acceleration", "Kalman": "kalman"}
 
@@ -94,23 +97,26 @@ class Cell:
         began = time.process_time()
         train, validation, test = self.data.windows(settings.cache, settings.data)
         some, judge = (share_of_windows(part, self.share, self.seed) for part in (train, validation))
-        forecast = self._forecast(settings, some, judge, test)
-        found = {name: value.double().numpy() for name, value in scores_of(forecast, test).items()}
-        return found | {"seconds": np.array(time.process_time() - began)}
-
-    def _forecast(self, settings: Settings, train: Trajectories, validation: Trajectories, test: Trajectories) -> Forecast:
         past, generator = test.frames(slice(0, self.data.given)), torch.Generator().manual_seed(self.seed)
         if self.row in BASELINES:
-            plain = load(MOTION_BASELINES[BASELINES[self.row]])().fit(train, self.data.given)
-            return plain.forecast(past, draws=DRAWS if self.row == "Kalman" else 1, generator=generator)
-        from trajlab.models.motion.motion import Motion, MotionConfig
+            plain = load(MOTION_BASELINES[BASELINES[self.row]])().fit(some, self.data.given)
+            scores = scores_of(plain.forecast(past, draws=DRAWS if self.row == "Kalman" else 1, generator=generator), test)
+        else:
+            model = self._trained(settings, some, judge)
+            scores = scores_of(model.forecast(past, draws=DRAWS, generator=generator), test)
+            other = marginal_nll(model, test)
+            scores |= {} if other is None else {SAME_NOISE: other}
+        found = {name: value.double().numpy() for name, value in scores.items()}
+        return found | {"seconds": np.array(time.process_time() - began)}
+
+    def _trained(self, settings: Settings, train: Trajectories, validation: Trajectories) -> Motion:
         from trajlab.models.motion.motion_fit import default_training
 
         own = dict(settings.train)
         config = MotionConfig(**{"width": own.pop("width"), "layers": own.pop("layers"), **settings.rows[self.row]})
         own["batch"] = min(own["batch"], train.n_scenes)
         plan = replace(default_training(None, self.seed), steps=self.steps, keep="best", validate_every=max(1, self.steps // 10), **own)
-        return Motion(config).fit(train, self.data.given, validation, train=plan).forecast(past, draws=DRAWS, generator=generator)
+        return Motion(config).fit(train, self.data.given, validation, train=plan)
 
     def about(self) -> dict[str, Any]:
         """Plain values."""
@@ -147,7 +153,7 @@ def scores_of(forecast: Forecast, test: Trajectories) -> dict[str, Tensor]:
     path, dt = torch.cat((start, point), 1), torch.cat((forecast.past.time[:, -1:], forecast.time), 1).diff(dim=1)[forecast.past.scene]
     return {"ADE": by_agent(off, mask), "FDE": off[:, -1], "minADE": by_agent(far, mask).amin(0) if several else nothing,
             "minFDE": far[..., -1].amin(0) if several else nothing, **found, "infeasible": drivable(path, dt).rate,
-            "rms acceleration": roughness(path, dt)[0]}
+            "rms acceleration": roughness(path, dt)[0], SAME_NOISE: nothing}
 
 
 def _write(path: Path, values: Mapping[str, np.ndarray]) -> None:
