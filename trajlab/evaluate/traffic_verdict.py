@@ -112,8 +112,8 @@ def sheets_missed(sheets: Sequence[Sheet], bars: Mapping[str, Any], judged: str,
     gain = bars["joint_over_marginal"]
     for sheet in sheets:
         if sheet.data.name == gain["data"] and sheet.share == gain["share"]:
-            pairs = {f"{gain['pair'][1]}, trained": compared(sheet, *gain["pair"], "NLL"), "the same noise propagated marginally":
-                     same_noise(sheet, gain["pair"][0])}
+            pairs = {f"{gain['pair'][1]}, trained": compared(sheet, *gain["pair"], "NLL") if "trained" in gain["judge"] else None,
+                     "the same noise propagated marginally": same_noise(sheet, gain["pair"][0]) if "same noise" in gain["judge"] else None}
             lost += [f"{sheet.name}: {gain['pair'][0]} is {-found.value:.3f} nats a step better than {other}, where at least {gain['at_least']:g} "
                      "was wanted" for other, found in pairs.items() if found is not None and not -found.value >= gain["at_least"]]
         if sheet.data.name in bars["par"]["data"] and sheet.share == bars["par"]["share"]:
