@@ -6,7 +6,7 @@
     python benchmarks/traffic.py --sets sumo ngsim        # some data sets of the part heads
     python benchmarks/traffic.py --data DIR               # folder with eth_ucy/, commonroad/, sumo/; else they are downloaded or simulated
 
-Parts: constant velocity on ETH/UCY beside published window counts (table); Monte Carlo, the recursion and the cost of joint covariances (checks); the
+Parts: baselines on all test windows of ETH/UCY (table); Monte Carlo, the recursion and the cost of joint covariances (checks); the
 best of 20 paths of a small perceptron (best); and every head on every data set with 100, 10 and 1 % of the training windows over three seeds, with
 paired bootstrap intervals against the head without kinematics, and sentences computed from them (heads). All heads have the same perceptron, loss and
 optimiser steps. Windows and scores are kept in ``runs/traffic``; the same command goes on where it was interrupted. What must be reached is in
@@ -102,14 +102,14 @@ def say(text: str) -> None:
 
 
 def table(plan: Mapping[str, Any], options: argparse.Namespace, found: FOUND) -> list[str]:
-    """Constant velocity on ETH/UCY."""
+    """Baselines on ETH/UCY."""
     from trajlab.sources.pedestrian_cards import card
     from trajlab.sources.pedestrians import SCENES
 
-    wanted = {scene: figures for scene, figures in plan["table"].items() if scene != "tolerance"}
+    wanted = plan["table"]
     folder = None if options.data is None else options.data / "eth_ucy"
     try:
-        files = [card(name).path(folder) for scene in wanted for name in SCENES[scene]]
+        files = [card(name).path(folder) for scene in wanted["two"] for name in SCENES[scene]]
     except ABSENT as error:
         say(f"table: left out, {error}")
         return []

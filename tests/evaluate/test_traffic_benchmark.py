@@ -241,8 +241,8 @@ def test_bars_on_heads(plan):
 
 
 def test_bars_on_checks(plan):
-    table = {"tolerance": 0.005}
-    row = {"scene": "eth", "least": 2, "found": [70, 181, 0.9951, 2.2340], "wanted": [70, 181, 0.995, 2.234]}
+    table = {"tolerance": 0.005, "random": 0.012}
+    row = {"scene": "eth", "least": 2, "method": "turn_rate", "found": [70, 181, 0.9951, 2.2340], "wanted": [70, 181, 0.995, 2.234]}
     records = {"pedestrians": [row], "agreement": [{"case": "a", "exact": False, "error": 0.02}, {"case": "b", "exact": True, "error": 0.009}],
                "recursion": {"nested sums": 1e-12}, "cost": {"bicycle": {"joint/marginal": 1.5}}}
     assert checks_missed(records, plan["checks"], table) == []
@@ -272,10 +272,14 @@ def test_pedestrians(plan):
     folder = BENCHMARKS.parents[1] / "shared" / "data" / "traffic" / "eth_ucy"
     if not folder.is_dir():
         pytest.skip(f"needs the recordings in {folder}, which are not part of the project")
-    table, (two, one) = pedestrian_rows(folder, {"eth": plan["table"]["eth"]})
+    wanted = plan["table"] | {rule: {"eth": plan["table"][rule]["eth"]} for rule in ("two", "one")}
+    table, records = pedestrian_rows(folder, wanted)
+    two, one = records[0], records[-1]
+    assert len(records) == 8
     assert two["found"][:2] == [70, 181]
     assert one["found"][:2] == [253, 364]
-    assert checks_missed({"pedestrians": [two, one]}, {}, plan["table"]) == []
+    assert checks_missed({"pedestrians": records}, {}, plan["table"]) == []
+    assert len(checks_missed({"pedestrians": records}, {}, plan["table"] | {"tolerance": -1.0, "random": -1.0})) == 8
     assert table.rows[0][4] == "0.995 / 2.234"
 
 
