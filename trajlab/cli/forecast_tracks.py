@@ -101,7 +101,7 @@ class TrackOptions:
         steps: frames to predict.
         seconds: to predict, instead of --steps; 4 if neither is given, or what the model was fitted with.
         past: first, judge windows; last, continue the last frames; auto, judge where a window fits.
-        hop: frames between the beginnings of windows; as many as are given if left out.
+        hop: frames between the beginnings of windows; a quarter of the given ones if left out.
         windows: so many windows at most, evenly chosen.
         draws: for each agent.
         lanes: a map to draw under the agents and to judge the road by: CommonRoad .xml, Argoverse .json, lanelet2 .osm.

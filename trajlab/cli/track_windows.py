@@ -158,10 +158,15 @@ def cut(recording: Trajectories, options: TrackOptions, model: Any) -> Task:
 
 
 def _windows(recording: Trajectories, given: int, steps: int, options: TrackOptions) -> Trajectories:
-    found = windows(recording, given + steps, hop=options.hop or given, whole="node")
+    found = windows(_everyone(recording), given + steps, hop=options.hop or max(1, given // 4), whole="node")
     run = found.context["run"]
     block = run * 1_000_000 + ((found.time[:, 0] - found.time[:, 0].min()) / BLOCK).long()
     return found.replace(context={**found.context, "block": block}, source=_plain(recording))
+
+
+def _everyone(recording: Trajectories) -> Trajectories:
+    """Without the marks of agents that a benchmark is about: all are forecast and judged."""
+    return recording.replace(static={k: v for k, v in recording.static.items() if k != "focal"})
 
 
 def _plain(recording: Trajectories) -> dict[str, Any]:
@@ -190,7 +195,7 @@ def _last(recording: Trajectories, given: int) -> tuple[Trajectories, list[str]]
     """The last given frames of each recording, with the agents that were seen throughout."""
     parts, missing = [], 0
     for k in range(recording.n_scenes):
-        one = recording.scenes([k])
+        one = _everyone(recording.scenes([k]))
         end = int(one.mask.any(0).nonzero().max()) + 1
         if end < given:
             raise ValueError(f"{given} given frames were wanted, and a recording has {end}; choose fewer (--given)")

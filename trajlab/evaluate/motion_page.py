@@ -79,7 +79,8 @@ def judge_motion(forecast: Forecast, truth: Trajectories | None = None, baseline
                          "and s")
     page = page or MotionPage()
     limits = (page.config or MotionScoresConfig()).feasibility if _vehicles(forecast, page) else None
-    name = str(forecast.provenance.get("method") or "forecast")
+    name, head = str(forecast.provenance.get("method") or "forecast"), forecast.provenance.get("head")
+    name = f"{name}, {head} head" if head else name
     title = page.title or f"{name}: {forecast.past.n_scenes} windows"
     provenance: dict[str, Any] = {"forecast": dict(forecast.provenance), "data": dict(forecast.past.source)}
     if truth is None:
@@ -148,12 +149,14 @@ def _config(forecast: Forecast, config: MotionScoresConfig | None) -> MotionScor
 
 
 def _said(name: str, forecast: Forecast) -> str:
-    agents = forecast.past.n_nodes
-    modes = f"{forecast.mixture['logits'].shape[-1]} Gaussian paths" if "logits" in forecast.mixture else f"{forecast.n_draws} draws"
-    modes = modes.replace("1 Gaussian paths", "one Gaussian path") if modes.startswith("1 ") else modes
+    gaussian = "logits" in forecast.mixture
+    count = forecast.mixture["logits"].shape[-1] if gaussian else forecast.n_draws
+    paths = f"{count} Gaussian paths" if gaussian else f"{count} draws"
+    paths = paths if count > 1 else "one Gaussian path" if gaussian else "one path"
     horizon = float((forecast.time[:, -1] - forecast.past.time[:, -1]).mean())
-    return (f"{name}: {modes.replace('1 draws', 'one path')} for each of {agents} agents in {forecast.past.n_scenes} windows, over {horizon:.3g} s "
-            f"({forecast.draws.shape[2]} frames).")
+    windows = f"{forecast.past.n_scenes} windows" if forecast.past.n_scenes > 1 else "one window"
+    agents = f"each of {forecast.past.n_nodes} agents" if forecast.past.n_nodes > 1 else "one agent"
+    return f"{name}: {paths} for {agents} in {windows}, over {horizon:.3g} s ({forecast.draws.shape[2]} frames)."
 
 
 def _listed(text: str, lines: list[str]) -> str:

@@ -79,9 +79,10 @@ class PlumeMap:
     Attributes:
         title: above.
         lon, lat: of the raster's points, degrees, ``[row column]``.
-        amount: ``[hour row column]``, from 0 up.
+        amount: after 0, 1, ... hours, ``[hour row column]``, from 0 up.
         station_lon, station_lat: degrees, ``[station]``.
-        station_wind: towards (east, north), m/s, ``[hour station 2]``.
+        station_wind: towards (east, north), m/s, in each of the hours from one amount to the next (one after the last may follow),
+            ``[hour station 2]``.
         stations: names; none are written where there are none.
         source: longitude and latitude of the emission.
         hours: numbers of the hours that are shown; four spread evenly where it is left out.
@@ -104,6 +105,8 @@ class PlumeMap:
 
     @classmethod
     def of(cls, picture: Any, title: str = "Plume in the measured wind", **more: Any) -> Self:
-        """From a `trajlab.evaluate.air_quality_pictures.PlumePicture`."""
-        taken = ("lon", "lat", "amount", "station_lon", "station_lat", "station_wind", "stations", "source")
-        return cls(title, **{name: getattr(picture, name) for name in taken}, **more)
+        """From a `trajlab.evaluate.air_quality_pictures.PlumePicture`, without the rim of its raster, where what leaves is gathered."""
+        inner = (slice(1, -1), slice(1, -1))
+        raster = {"lon": picture.lon[inner], "lat": picture.lat[inner], "amount": picture.amount[(slice(None), *inner)]}
+        taken = ("station_lon", "station_lat", "station_wind", "stations", "source")
+        return cls(title, **raster, **{name: getattr(picture, name) for name in taken}, **more)

@@ -22,6 +22,7 @@ __all__ = ["motion_scenes"]
 
 MOST_PATHS = 20  #: of an agent
 MOST_AGENTS = 10  #: whose forecasts are drawn
+NEAR = 5.0  #: m, that agents may be apart in a picture at least
 MOVED = 0.5  #: m in the given frames: those who moved less have no path worth a line
 
 
@@ -62,22 +63,27 @@ def _scene(forecast: Forecast, arrays: dict[str, Any], k: int, words: str, lanes
     ahead = numbers((forecast.time[k] - past.time[0, -1]).double())
     said = {name: None if value is None else value[nodes] for name, value in arrays.items()}
     order = _order(past, given)
-    focal = np.zeros(len(given), dtype=bool)
-    focal[order[:MOST_AGENTS]] = True
     lead = int(order[0])
+    focal = np.zeros(len(given), dtype=bool)
+    focal[_company(order, given, said["path"])[:MOST_AGENTS]] = True
     take = np.r_[lead, np.delete(np.arange(len(given)), lead)]  # the one whose profiles are shown comes first
     profiles = _profiles(given[lead], numbers(past.time[0] - past.time[0, -1]), said, lead, ahead, limits)
     map_lines, areas = _lanes(lanes, given[focal], said["path"][focal])
-    hidden = len(given) - int(focal.sum())
-    note = "Dots are at whole seconds." if ahead[-1] >= 1 else ""
-    note += f" Forecasts of {int(focal.sum())} agents are drawn, other agents ({hidden}) are grey." if hidden else ""
-    note += " Below: how the first agent (blue) moves" if profiles else ""
-    note += (", by the likeliest path" if said["probability"].shape[1] > 1 else "") + ("; what no vehicle does is shaded where it is in sight." if limits else ".") \
-        if profiles else ""
+    note = _note(float(ahead[-1]), int(focal.sum()), len(given), profiles, said["covariance"] is None, said["probability"].shape[1])
     return MotionScene(
         f"Window {k}" + (f": {words}" if words else ""), given[take], said["path"][take], said["probability"][take], ahead,
         None if said["covariance"] is None else said["covariance"][take], None if said["truth"] is None else said["truth"][take],
-        _heading(past)[take], _size(past)[take], focal[take], map_lines, areas, profiles, note.strip())
+        _heading(past)[take], _size(past)[take], focal[take], map_lines, areas, profiles, note)
+
+
+def _note(horizon: float, drawn: int, agents: int, profiles: list[MotionProfile], draws: bool, paths: int) -> str:
+    parts = ["Dots are at whole seconds."] if horizon >= 1 else []
+    parts += [f"Forecasts are drawn of {drawn} agent{'s' if drawn > 1 else ''}, others ({agents - drawn}) are grey."] if drawn < agents else []
+    if profiles:
+        which = "" if paths == 1 else " in the first draw" if draws else " by the likeliest path"
+        shaded = "; what no vehicle does is shaded, where it is in sight" if profiles[-1].limit else ""
+        parts.append(f"Below: how the first agent (blue) moves{which}{shaded}.")
+    return " ".join(parts)
 
 
 def _order(past: Trajectories, given: np.ndarray) -> np.ndarray:
@@ -89,6 +95,16 @@ def _order(past: Trajectories, given: np.ndarray) -> np.ndarray:
     order = np.lexsort((-moved, ~seen, -around))
     keep = (around[order] > 0) | ((moved[order] >= MOVED) & (around.max() == 0))
     return order[keep] if keep.any() else order[:1]
+
+
+def _company(order: np.ndarray, given: np.ndarray, path: np.ndarray) -> np.ndarray:
+    """Those of an order who are near its first, by what that one does: the picture has to stay one of a street."""
+    lead = order[0]
+    whole = np.concatenate([given[lead], path[lead].reshape(-1, 2)])
+    whole = whole[np.isfinite(whole).all(-1)]
+    reach = max(NEAR, float(np.linalg.norm(np.ptp(whole, axis=0))))
+    away = np.linalg.norm(given[order, -1] - given[lead, -1], axis=-1)
+    return order[np.nan_to_num(away, nan=0.0 if len(order) == 1 else np.inf) <= reach]
 
 
 def _heading(past: Trajectories) -> np.ndarray:

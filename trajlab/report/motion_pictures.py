@@ -11,7 +11,7 @@ from jaxtyping import Float
 from trajlab.evaluate.motion_results import MotionProfile, MotionScene, PlumeMap
 from trajlab.report import figures
 from trajlab.report.jump_pictures import _card, _finished
-from trajlab.report.plume_pictures import plume_svg
+from trajlab.report.plume_pictures import full_colour, plume_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +22,7 @@ COLOURS = {"ink": "#1c1e22", "muted": "#777777", "road": "#f1f3f5", "forecast": 
 ROAD = "#0e0d0c"  # a placeholder that becomes the page's colour of stages
 LEAST = 0.02  #: probability below which a mode is not drawn, and half of which its ellipses are not
 CROWD = 3  #: agents beyond which the first alone has all its ellipses, the others one at the end
-LEAST_SPAN = 12.0  #: m, that a map shows at least
+LEAST_SPAN = {True: 15.0, False: 6.0}  #: m, that a map shows at least, of agents with and without a length
 WIDTH, TALLEST, LOWEST = 6.2, 5.6, 2.2  #: of a map, inches
 #: how lines of a map are drawn
 DRAWN = {"centre": {"linewidth": 0.7, "linestyle": (0, (6, 5))}, "left": {"linewidth": 0.9}, "right": {"linewidth": 0.9},
@@ -94,7 +94,8 @@ def extent(scene: MotionScene) -> tuple[np.ndarray, np.ndarray]:
     every = every[np.isfinite(every).all(1)]
     every = every if len(every) else scene.past[np.isfinite(scene.past).all(-1)]
     low, high = every.min(0), every.max(0)
-    return (low + high) / 2, np.maximum(1.12 * (high - low) + 4, LEAST_SPAN)
+    long = scene.size is not None and bool(np.isfinite(scene.size[focal]).any())
+    return (low + high) / 2, np.maximum(1.12 * (high - low) + (4 if long else 1), LEAST_SPAN[long])
 
 
 def view(ax: Axes, scene: MotionScene) -> None:
@@ -265,4 +266,7 @@ def motion_cards(scenes: Sequence[MotionScene]) -> str:
 
 def plume_cards(plumes: Sequence[PlumeMap]) -> str:
     """One card a plume."""
-    return "".join(_card(p.title, plume_svg(p, shades(), k), p.note, 52) for k, p in enumerate(plumes))
+    def note(p: PlumeMap) -> str:
+        return f"{p.note} The fullest colour is {full_colour(p):.2g} {p.unit}; colour goes with the root of the amount.".strip()
+
+    return "".join(_card(p.title, plume_svg(p, shades(), k), note(p), 52) for k, p in enumerate(plumes))

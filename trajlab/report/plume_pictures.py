@@ -14,16 +14,15 @@ from trajlab.report.jump_pictures import _finished
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["plume_map", "plume_svg", "shown_hours"]
+__all__ = ["full_colour", "plume_map", "plume_svg", "shown_hours"]
 
 COLOURS = {"ink": "#1c1e22", "muted": "#777777", "beyond": "#d55e00"}
 DEGREE = 111.195  #: km in a degree of latitude
 MOST = 4  #: maps, where nobody says which
-NAMED = 16  #: stations at most whose names are written
 
 
 def plume_map(ax: Axes, plume: PlumeMap, hour: int, top: float, colours: Mapping[str, str] | None = None, names: bool = False) -> Any:
-    """Draw the amount at one hour, the wind at the stations and where the source is; returns the arrows.
+    """Draw the amount after so many hours, the wind at the stations in the last of them and where the source is; returns the arrows.
 
     Args:
         ax: to draw on.
@@ -53,20 +52,33 @@ def plume_map(ax: Axes, plume: PlumeMap, hour: int, top: float, colours: Mapping
     ax.grid(visible=False)
     ax.set(xticks=[], yticks=[])
     ax.plot(plume.station_lon, plume.station_lat, "o", color=shades["ink"], markersize=2.4, markeredgewidth=0, zorder=3)
-    arrows = ax.quiver(plume.station_lon, plume.station_lat, *plume.station_wind[hour].T, color=shades["ink"], width=0.006, scale=_scale(plume),
-                       scale_units="width", zorder=4)
+    arrows = ax.quiver(plume.station_lon, plume.station_lat, *plume.station_wind[max(0, hour - 1)].T, color=shades["ink"], width=0.006,
+                       scale=_scale(plume), scale_units="width", zorder=4)
     if plume.source is not None:
         ax.plot(*plume.source, "*", color=shades["beyond"], markeredgecolor=shades["ink"], markeredgewidth=0.6, markersize=10, zorder=5)
-    for name, x, y in zip(plume.stations, plume.station_lon, plume.station_lat) if names and len(plume.stations) <= NAMED else ():
-        ax.annotate(name, (x, y), xytext=(3, -3), textcoords="offset points", fontsize=6.5, color=shades["muted"], va="top", zorder=6)
+    if names and len(plume.stations) == len(plume.station_lon):
+        _names(ax, plume, shades["muted"])
     return arrows
+
+
+def _names(ax: Axes, plume: PlumeMap, colour: str) -> None:
+    """Names of stations, as far as they don't run into each other."""
+    span = np.array([np.ptp(plume.lon), np.ptp(plume.lat)])
+    written: list[np.ndarray] = []
+    for name, *place in zip(plume.stations, plume.station_lon, plume.station_lat):
+        at = np.array(place) / span
+        if any((np.abs(at - other) < (0.24, 0.045)).all() for other in written):
+            continue
+        written.append(at)
+        ax.annotate(name, tuple(place), xytext=(4, 2), textcoords="offset points", fontsize=6.5, color=colour, va="bottom", zorder=6)
 
 
 def checked(plume: PlumeMap) -> None:
     """Refuse shapes that do not fit."""
     hours, stations = len(plume.amount), len(plume.station_lon)
+    blown = hours if len(plume.station_wind) == hours else max(hours - 1, 1)
     wanted = {"lat": (plume.lat, plume.lon.shape), "amount": (plume.amount, (hours, *plume.lon.shape)),
-              "station_lat": (plume.station_lat, (stations,)), "station_wind": (plume.station_wind, (hours, stations, 2))}
+              "station_lat": (plume.station_lat, (stations,)), "station_wind": (plume.station_wind, (blown, stations, 2))}
     for name, (value, shape) in wanted.items():
         if np.shape(value) != shape:
             raise ValueError(f"plume {plume.title!r}: {name}{list(np.shape(value))}, and {name}{list(shape)} was wanted")
@@ -86,6 +98,12 @@ def shown_hours(plume: PlumeMap) -> list[int]:
     return [int(h) for h in plume.hours] or [int(h) for h in (spread[1:] if len(spread) > 1 else spread)]
 
 
+def full_colour(plume: PlumeMap) -> float:
+    """The amount from which on the colour is full."""
+    shown = plume.amount[shown_hours(plume)]
+    return float(np.quantile(shown, 0.995)) or float(shown.max(initial=0.0)) or 1.0
+
+
 def plume_svg(plume: PlumeMap, colours: Mapping[str, str], index: int = 0) -> str:
     """A plume as an ``<svg>`` element: a row of maps with one scale of colours and one of wind."""
     import matplotlib as mpl
@@ -94,7 +112,7 @@ def plume_svg(plume: PlumeMap, colours: Mapping[str, str], index: int = 0) -> st
 
     checked(plume)
     hours = shown_hours(plume)
-    top = float(np.quantile(plume.amount[hours], 0.995)) or float(plume.amount[hours].max(initial=0.0)) or 1.0
+    top = full_colour(plume)
     columns = min(2, len(hours))
     rows = -(-len(hours) // columns)
     shape = np.ptp(plume.lat) / (np.ptp(plume.lon) * np.cos(np.radians(float(plume.station_lat.mean()))))
