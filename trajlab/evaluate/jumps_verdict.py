@@ -43,7 +43,8 @@ def _table(scores: Sequence[Scores], noise: float, seed: int) -> Table:
     heads = ["method", *columns, "log-rate error", "level", "CPU s a task"]
     note = ("Path-KL per jump, median / mean over the tasks (their number in the head), 0 is perfect. Last columns: at the largest number of paths; "
             "median |log error| on true links, median estimated probability of a flip, CPU. MLE and MAP-EM are told whether labels are flipped, the "
-            "network and auto are not. All are told how many states there are; where deeptime is silent about states that no look saw, one pseudo-jump a link stands in. [n]: n tasks, with regular looks.")
+            "network and auto are not. All are told how many states there are; "
+            "where deeptime is silent about states that no look saw, one pseudo-jump a link stands in. [n]: n tasks, with regular looks.")
     return Table(f"Random processes of the published prior, {last.cell.looks} looks a path, {noise:.0%} flips, seed {seed}", heads, rows, note)
 
 
