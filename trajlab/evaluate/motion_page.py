@@ -10,7 +10,7 @@ from trajlab.evaluate.drawn import drawn_scenes
 from trajlab.evaluate.forecasts import comparable, judge_forecast
 from trajlab.evaluate.motion_figures import motion_figures
 from trajlab.evaluate.motion_scenes import motion_scenes
-from trajlab.evaluate.motion_tables import chances, driven, errors, paired, reach
+from trajlab.evaluate.motion_tables import chances, driven, errors, paired, reach, tidy
 from trajlab.evaluate.results import Evaluation
 from trajlab.metrics.forecasts import by_scene
 from trajlab.metrics.motion_scores import MotionScores, MotionScoresConfig, motion_scores
@@ -165,7 +165,7 @@ def _listed(text: str, lines: list[str]) -> str:
 
 def _lines(name: str, scores: Mapping[str, MotionScores]) -> list[str]:
     one = scores[name]
-    both = lambda of: f"{of.mean('point_ade'):.3g} m, FDE {of.mean('point_fde'):.3g} m"  # noqa: E731
+    both = lambda of: f"{tidy(of.mean('point_ade')):.3g} m, FDE {tidy(of.mean('point_fde')):.3g} m"  # noqa: E731
     lines = [f"ADE {both(one)}.", *(f"{who}: ADE {both(other)}." for who, other in scores.items() if who != name)]
     if "coverage 0.68" in one.agents:
         found = one.mean("coverage 0.95")

@@ -17,7 +17,7 @@ from trajlab.metrics.motion_record import MotionScores
 from trajlab.metrics.paired import paired_bootstrap
 from trajlab.types import Forecast, Trajectories
 
-__all__ = ["chances", "driven", "errors", "paired", "reach"]
+__all__ = ["chances", "driven", "errors", "paired", "reach", "tidy"]
 
 # Columns and the scores in them.
 POINT = {"ADE, m": "point_ade", "FDE, m": "point_fde", "along, m": "along", "across, m": "across"}
@@ -32,10 +32,10 @@ TRUTH = {"rms acceleration, m/s²": "rms_acceleration_of_truth", "infeasible": "
 
 def _row(one: MotionScores, columns: Mapping[str, str]) -> list[float | None]:
     known = {*one.agents, *one.scenes}
-    return [_tidy(one.mean(key)) if key in known else None for key in columns.values()]
+    return [tidy(one.mean(key)) if key in known else None for key in columns.values()]
 
 
-def _tidy(value: float) -> float:
+def tidy(value: float) -> float:
     """Rounding errors of straight paths are nothing."""
     return 0.0 if abs(value) < 1e-9 else value
 

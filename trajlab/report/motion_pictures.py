@@ -53,7 +53,7 @@ def forecast_map(ax: Axes, scene: MotionScene, colours: Mapping[str, str] | None
     _boxes(ax, scene, focal, shades)
     leads = np.flatnonzero(focal)
     for k in leads[::-1]:
-        _agent(ax, scene, int(k), shades, whole=len(leads) <= CROWD or k == leads[0])
+        _agent(ax, scene, int(k), shades, whole=len(leads) <= CROWD or bool(k == leads[0]))
     _key(ax, scene, shades)
     scale_bar(ax, shades["ink"])
     ax.set_axis_off()
