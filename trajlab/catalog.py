@@ -158,6 +158,7 @@ FRONT_DOOR = {
     # judging
     "judge": "trajlab.evaluate.molecular:judge",
     "judge_forecast": "trajlab.evaluate.forecasts:judge_forecast",
+    "judge_motion": "trajlab.evaluate.motion_page:judge_motion",
     "motion_scores": "trajlab.metrics.motion_scores:motion_scores",
     "MotionScoresConfig": "trajlab.metrics.motion_record:MotionScoresConfig",
     "report": "trajlab.report.page:report",
