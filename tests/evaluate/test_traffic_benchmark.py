@@ -51,7 +51,7 @@ def drives(count: int = 60, frames: int = 16, seed: int = 0, agents: int = 12) -
 
 
 def made(**changes) -> MotionSet:
-    record = {"name": "toy", "title": "Toy", "kind": "vehicles", "given": 6, "cluster": "agent", "shares": (1.0, 0.2), "steps": (20, 20),
+    record = {"name": "toy", "title": "Toy", "kind": "vehicles", "given": 6, "cluster": "agent", "shares": (1.0, 0.2), "steps": (6, 6),
               "most": {"train": 50, "validation": 20, "test": 30}, "about": {"name": "toy", "folder": "nowhere"}}
     return MotionSet(**{**record, **changes})
 
@@ -150,7 +150,7 @@ def test_cells_are_kept_and_repeat_themselves(tmp_path, monkeypatch):
     monkeypatch.setattr(Cell, "_measured", lambda self, settings: pytest.fail("it was measured already"))
     assert np.array_equal(cell.scores(one)["ADE"], first["ADE"])
     changed = replace(one, rows={"bicycle, joint": {"head": "bicycle", "floor": 0.1}})
-    longer = Cell(made(steps=(20, 21)), "bicycle, joint", 0.2, 1)
+    longer = Cell(made(steps=(6, 7)), "bicycle, joint", 0.2, 1)
     assert len({cell.path(one), cell.path(changed), longer.path(one), Cell(made(), "bicycle, joint", 1.0, 1).path(one)}) == 4
     OPENED.clear()
 

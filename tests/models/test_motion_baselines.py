@@ -177,7 +177,7 @@ def test_filter_against_matrices():
     assert float(one_axis.log_density[0]) == pytest.approx(density)
 
 
-def white(n: int = 1000, frames: int = 14, noise=(0.3, 0.02, 1.5), d: float = 0.4):
+def white(n: int = 700, frames: int = 14, noise=(0.3, 0.02, 1.5), d: float = 0.4):
     """Paths of the model itself."""
     q, r, v0 = noise
     rng = np.random.default_rng(0)
