@@ -37,3 +37,22 @@ def test_argoverse(tmp_path):
     assert kind_of_file(tmp_path / "s.parquet") == "Argoverse 2 scenario"
     pd.DataFrame({"id": ["a"], "time": [0.0], "x": [0.0], "y": [0.0]}).to_parquet(tmp_path / "t.parquet")
     assert kind_of_file(tmp_path / "t.parquet") == "table of tracks"
+
+
+def test_drone_videos(tmp_path):
+    video = tmp_path / "gates_video1_annotations.txt"
+    video.write_text('0 10 10 20 20 0 0 0 0 "Biker"\n0 12 10 22 20 12 0 0 0 "Biker"\n')
+    assert kind_of_file(video) == "SDD annotation"
+    assert read(video, scale=0.05).x[0, :, 0].tolist() == pytest.approx([0.75, 0.85])
+    with pytest.raises(ValueError, match="is in pixels"):
+        read(video)
+    cut = tmp_path / "quad_1.txt"
+    cut.write_text("0 1.0 10.0 13.0\n12 1.0 10.5 13.0\n24 1.0 ? ?\n")
+    assert read(cut).mask.tolist() == [[True, True, False]]
+    cut.write_text("0 1.0 10.0 13.0\n12 1.0 10.5 13.0\n")
+    assert kind_of_file(cut) == "ETH/UCY text"
+
+
+def test_the_folder_of_a_scenario(tmp_path):
+    (tmp_path / "scenario_a.parquet").touch()
+    assert kind_of_file(tmp_path) == "Argoverse 2 scenario"

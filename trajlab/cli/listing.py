@@ -1,4 +1,4 @@
-"""``trajlab list [methods|sources|chaos|commands]``."""
+"""``trajlab list [methods|baselines|sources|chaos|commands]``."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def summary(target: str) -> str:
     tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
     own = next((ast.get_docstring(n) for n in tree.body if isinstance(n, ast.ClassDef | ast.FunctionDef) and n.name == name), None)
     text = ast.get_docstring(tree) if target in models.TABLE.values() else own or ast.get_docstring(tree)
-    return re.split(r"(?<=\.)\s(?=[A-Z])", " ".join((text or "").split()), maxsplit=1)[0].rstrip(".")
+    return re.split(r"(?<=\.)\s(?=[A-Z`])", " ".join((text or "").split()), maxsplit=1)[0].rstrip(".")
 
 
 def setting(target: str) -> str:
@@ -62,18 +62,20 @@ def setting(target: str) -> str:
 
 
 def groups() -> dict[str, dict[str, str]]:
-    """Methods, sources, chaotic systems, samplers, paths, couplings and commands, each name with a few words."""
+    """Methods, baselines, sources, chaotic systems, samplers, paths, couplings and commands, each name with a few words."""
     from trajlab.cli import TABLE
     from trajlab.sources.chaos_names import KINDS, names
 
     return {
         "methods": {name: summary(target) for name, target in models.TABLE.items()},
+        "baselines": {name: f"of motion: {summary(target)}" for name, target in models.MOTION_BASELINES.items()}
+        | {name: f"of sensors: {summary(target)}" for name, target in models.STATION_FORECASTERS.items() if name not in models.TABLE},
         "sources": {name: setting(target) for name, target in sources.TABLE.items() if name != "xtb"}
         | {"xtb:MOLECULE": "any molecule by name or file, forces from GFN2-xTB"}
         | {name: setting(target) for name, target in sources.NBODY.items()}
         | {name: summary(target) for name, target in (sources.FLOWS | sources.COMPUTED_FLOWS).items()}
         | {name: f"jump process: {summary(target)}" for name, target in sources.JUMP_PROCESSES.items()}
-        | {name: summary(target) for name, target in sources.DATA_SETS.items()}
+        | {name: summary(target) for name, target in (sources.DATA_SETS | sources.VEHICLES | sources.SENSOR_SETS).items()}
         | {"chaos": f"{len(names())} chaotic systems (trajlab list chaos)"},
         "chaos": {name: CHAOS[kind] for kind in KINDS for name in names(kind)},
         "samplers": {name: summary(target) for name, target in samplers.TABLE.items()},

@@ -30,12 +30,15 @@ READERS: dict[str, tuple[str, str | None]] = {
     "LAMMPS dump": ("trajlab.data.adapters.lammps:read_lammps", None),
     "MDAnalysis trajectory": ("trajlab.data.adapters.mdanalysis:read_mdanalysis", "trajlab.data.adapters.mdanalysis:from_mdanalysis"),
     "AnnData": ("trajlab.data.adapters.anndata:read_anndata", "trajlab.data.adapters.anndata:from_anndata"),
+    "SDD annotation": ("trajlab.data.adapters.sdd:read_sdd", None),
+    "SDD of TrajNet": ("trajlab.data.adapters.sdd:read_sdd_trajnet", None),
     "ETH/UCY text": ("trajlab.data.adapters.eth_ucy:read_eth_ucy", None),
     "ASE file": ("trajlab.data.adapters.ase:read_ase", "trajlab.data.adapters.ase:from_ase"),
 }
 # By which columns the tables of traffic are told from others.
 COLUMNS = {("timestep_time", "vehicle_x", "vehicle_angle"): "SUMO floating-car data", ("scenario_id", "focal_track_id"): "Argoverse 2 scenario",
            ("track_id", "timestamp_ms", "agent_type"): "INTERACTION tracks"}
+SDD = re.compile(rb'(-?\d+ ){9}"?[A-Z][a-z]+"?\s')  #: a box of the drone videos: nine whole numbers and a label
 
 
 def read(path: str | Path, **options: Any) -> Any:
@@ -43,12 +46,15 @@ def read(path: str | Path, **options: Any) -> Any:
 
     - a zarr store (folder or ``.zarr.zip``): ``scenes=``, ``frames=``; see `trajlab.data.store.load`
     - ``.txt`` of the ETH/UCY recordings (frame, pedestrian, x, y): see `trajlab.data.adapters.eth_ucy.read_eth_ucy`
+    - ``.txt`` of the Stanford Drone Dataset: annotations in pixels, ``scale=``, and files of TrajNet with withheld places; see `read_sdd`
     - ``.npz`` of the MD17 family: ``spacing=``; see `trajlab.data.adapters.arrays.read_npz`
-    - ``.csv``, ``.tsv``, ``.parquet``, ``.feather`` tables of tracks: ``time=``, ``node=``, ``position=``, ...; see `from_table`
+    - ``.csv``, ``.tsv``, ``.parquet``, ``.feather`` tables of tracks: ``time=``, ``node=``, ``position=``, ...; see `from_table`.
+      It takes positions alone unless told more; `read_tracks` finds velocities, headings and sizes of vehicles and people by the columns' names, and
+      checks their units
     - ``.csv`` and ``.tsv`` tables with a column ``state`` and no ``x``, into `JumpPaths`: ``death=``, ``censor=``, ...; see `jumps_from_table`
     - SUMO's floating-car data (csv, xml, parquet): ``jumps=``, ``sizes=``, ``reference=``; see `read_sumo`
-    - Argoverse 2 scenarios (parquet), INTERACTION tracks (csv), TrajNet++ (ndjson, ``cut=``), nuScenes-like states (npz): see `read_argoverse`,
-      `read_interaction`, `read_trajnet`, `read_nuscenes_arrays`
+    - Argoverse 2 scenarios (parquet, or the folder of one), INTERACTION tracks (csv), TrajNet++ (ndjson, ``cut=``), nuScenes-like states (npz): see
+      `read_argoverse`, `read_interaction`, `read_trajnet`, `read_nuscenes_arrays`
     - CommonRoad scenarios (xml): see `read_commonroad`; the lanes of the file are read by `commonroad_lanes`
     - LAMMPS text dumps: ``units=``, ``elements=``, ``timestep=``; see `read_lammps`
     - ``.xtc``, ``.trr``, ``.dcd``, ``.nc``: ``topology=``, ``select=``; see `read_mdanalysis` (extra ``md``)
@@ -83,6 +89,8 @@ def kind_of_file(path: str | Path) -> str:
     if path.is_dir():
         if (path / "zarr.json").is_file():
             return "zarr store"
+        if any(path.glob("scenario_*.parquet")):
+            return "Argoverse 2 scenario"
         raise ValueError(f"{path} is a folder without a zarr store (no zarr.json in it); give a file, or a store made by trajlab.save")
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}")
@@ -105,8 +113,10 @@ def kind_of_file(path: str | Path) -> str:
         return "MDAnalysis trajectory"
     if path.suffix == ".h5ad":
         return "AnnData"
+    if path.suffix == ".txt" and SDD.match(head):
+        return "SDD annotation"
     if path.suffix == ".txt" and _numbers(head) in (4, 8):
-        return "ETH/UCY text"
+        return "SDD of TrajNet" if b"?" in path.read_bytes() else "ETH/UCY text"
     return "npz arrays" if path.suffix == ".npz" else "ASE file"
 
 
