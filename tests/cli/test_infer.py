@@ -78,7 +78,7 @@ def test_discrete_trajectories_and_signals(capsys):
 @pytest.mark.parametrize(("arguments", "told"), [
     (["none.csv"], "does not exist"),
     (["visits.csv", "--out", "q.txt"], "written as .json or .csv"),
-    (["visits.csv", "--links", "1-2"], "a jump is written FROM:TO"),
+    (["visits.csv", "--links", "1-2"], "a pair of states is written FROM:TO"),
     (["visits.csv", "--links", "1:9"], "--links: no state '9'"),
     (["visits.csv", "--death", "9"], "death: no state '9'"),
     (["visits.csv", "--state", "stat"], "did you mean 'state'"),

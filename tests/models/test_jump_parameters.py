@@ -163,7 +163,7 @@ def test_the_likelihood_is_differentiable():
     (lambda: log_rates(2, effects={"age": "all"}), "'all'; None"),
     (lambda: log_rates(2, names=("a",)), "1 names were given for 2 states"),
     (lambda: reversible_rates(3, np.triu(np.ones((3, 3)))), "allows 0->1 but not its reverse"),
-    (lambda: reversible_rates(3, np.array([[0, 1, 0], [1, 0, 0], [0, 0, 0]])), "from state 0 to state 2"),
+    (lambda: reversible_rates(4, np.kron(np.eye(2), np.ones((2, 2)))), "from state 0 to state 2"),
     (lambda: reversible_rates(2, stationary=[1.0, 0.0]), "2 positive numbers"),
     (lambda: Parametric(lambda t: t * torch.ones(2, 2), [-1.0]), "write them as exponentials"),
     (lambda: Parametric(lambda t: t, [1.0]), r"shape \(1,\)"),

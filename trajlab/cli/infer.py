@@ -36,6 +36,7 @@ class Options:
         method: auto (network, then posterior mode), zero-shot (network alone), mle, or map.
         noise: of labels (none, flip, matrix) or of the signal (gaussian, student); auto lets the data say.
         level: of flips, where it is known.
+        confusions: labels that may be mistaken, true and seen, such as 1:2 2:1, for --noise matrix; all by default.
         links: jumps that are possible, such as 1:2 2:1 2:3; all by default.
         absorbing: states that are never left.
         reversible: detailed balance holds.
@@ -62,6 +63,7 @@ class Options:
     method: str = "auto"
     noise: str = "auto"
     level: float | None = None
+    confusions: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
     absorbing: tuple[str, ...] = ()
     reversible: bool = False
@@ -134,10 +136,12 @@ def infer(given: Options, paths: Any) -> Any:
     from trajlab.models.jumps.markov_jump_config import MarkovJumpConfig
 
     names = list(paths.names) or [str(k) for k in range(paths.n_states)]
-    links = tuple(_link(text, names) for text in given.links) or None
+    links, confusions = (tuple(_link(text, names, option) for text in texts) or None
+                         for texts, option in ((given.links, "--links"), (given.confusions, "--confusions")))
     absorbing = tuple(_index(text, names, "--absorbing") for text in given.absorbing)
-    config = MarkovJumpConfig(method=given.method, noise=given.noise, level=given.level, links=links, absorbing=absorbing, strength=given.strength,
-                              reversible=given.reversible, covariates=tuple(paths.covariates), seed=given.seed)
+    config = MarkovJumpConfig(method=given.method, noise=given.noise, level=given.level, confusions=confusions, links=links,
+                              absorbing=absorbing, strength=given.strength, reversible=given.reversible,
+                              covariates=tuple(paths.covariates), seed=given.seed)
     return MarkovJump(config).infer(paths)
 
 
@@ -158,11 +162,11 @@ def _codes(given: Sequence[str]) -> dict[str, Any]:
     return {code: tuple(filter(None, states.split(","))) if equals else None for code, equals, states in parts}
 
 
-def _link(text: str, names: Sequence[str]) -> tuple[int, int]:
+def _link(text: str, names: Sequence[str], option: str) -> tuple[int, int]:
     start, colon, stop = text.partition(":")
     if not colon:
-        raise ValueError(f"--links {text}: a jump is written FROM:TO, such as {names[0]}:{names[-1]}")
-    return _index(start, names, "--links"), _index(stop, names, "--links")
+        raise ValueError(f"{option} {text}: a pair of states is written FROM:TO, such as {names[0]}:{names[-1]}")
+    return _index(start, names, option), _index(stop, names, option)
 
 
 def _index(name: str, names: Sequence[str], option: str) -> int:

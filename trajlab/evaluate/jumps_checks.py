@@ -53,11 +53,10 @@ def replicates(fit: Any, count: int = 40, seed: int = 0) -> tuple[Looks, list[Lo
     if paths.n_paths > MOST_PATHS:
         paths = select_paths(paths, np.linspace(0, paths.n_paths - 1, MOST_PATHS).astype(int).tolist())
     q, group = _generators(fit, paths)
-    noise = _noise(fit) if not hasattr(fit.noise, "mean") or hasattr(fit.noise, "draw") else _Drawn(fit.noise)
     made = []
     for k in range(count):
         longer, place = _followed_on(paths, np.random.default_rng((seed, k)))
-        made.append(resimulate(longer, q, fit.initial, None if group is None else group[place], noise, seed + k))
+        made.append(resimulate(longer, q, fit.initial, None if group is None else group[place], _noise(fit), seed + k))
     step = _grid(paths)
     return looks(paths, step, fit), [looks(m, step, fit) for m in made]
 
@@ -206,24 +205,6 @@ def _ends_of_following(long: np.ndarray, dead: np.ndarray, rng: np.random.Genera
         chance = np.where(long > long[k], weight, 0.0)
         out[k] = long[rng.choice(len(long), p=chance / chance.sum())] if chance.sum() > 0 else long.max()
     return out
-
-
-@dataclass(frozen=True)
-class _Drawn:
-    """Draws the signal of a Gaussian or Student emission."""
-
-    emission: Any
-
-    def draw(self, state: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        e, n = self.emission, len(state)
-        mean = np.asarray(e.mean, dtype=np.float64).reshape(len(e.mean), -1)
-        if hasattr(e, "scale"):
-            return mean[state] + np.reshape(e.scale, mean.shape)[state] * rng.standard_t(e.df, size=(n, mean.shape[1]))
-        cov = np.asarray(e.cov, dtype=np.float64)
-        unit = rng.standard_normal((n, mean.shape[1]))
-        if cov.ndim == 3:
-            return mean[state] + np.einsum("nij,nj->ni", np.linalg.cholesky(cov)[state], unit)
-        return mean[state] + np.sqrt(cov.reshape(mean.shape))[state] * unit
 
 
 def _generators(fit: Any, paths: JumpPaths) -> tuple[np.ndarray, np.ndarray | None]:

@@ -206,7 +206,8 @@ def _noise(fit: JumpFit) -> list[Table]:
     width = np.asarray(width, dtype=float).reshape(mean.shape)
     what = "standard deviation" if hasattr(noise, "cov") else f"scale (Student, {noise.df:.3g} degrees of freedom)"
     columns = [f"{w}{'' if mean.shape[1] == 1 else f' {d + 1}'}" for d in range(mean.shape[1]) for w in ("mean", what)]
-    rows = [[name, *(float(v) for d in range(mean.shape[1]) for v in (mean[s, d], width[s, d]))] for s, name in enumerate(fit.names)]
+    rows = [[name, *(float(v) for d in range(mean.shape[1]) for v in (mean[s, d], width[s, d]))] for s, name in enumerate(fit.names)
+            if s not in noise.silent]
     return [Table("Signal given states", ["state", *columns], rows)]
 
 

@@ -71,12 +71,14 @@ class Flip:
         fixed: whether the level is known; it then has no parameter.
         prior: pseudo-counts of right and of wrong labels, (0, 0) for maximum likelihood.
         noisy: kinds of observation whose labels may be wrong.
+        certain: states that are mistaken for no other nor others for them (the dead); labels are then replaced by one of the others.
     """
 
     eps: float = 0.02
     fixed: bool = False
     prior: tuple[float, float] = (0.0, 0.0)
     noisy: tuple[int, ...] = (JumpPaths.PANEL,)
+    certain: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.eps <= 1:
@@ -86,7 +88,14 @@ class Flip:
 
     def matrix(self, n_states: int) -> np.ndarray:
         """Probability that state i is seen as label s, ``[state label]``."""
-        return (1 - self.eps) * np.eye(n_states) + self.eps / n_states
+        out = np.eye(n_states)
+        others = np.setdiff1d(np.arange(n_states), self.certain)
+        out[np.ix_(others, others)] = (1 - self.eps) * np.eye(len(others)) + self.eps / max(len(others), 1)
+        return out
+
+    def _labels(self, n_states: int) -> int:
+        """How many labels a wrong one is drawn from."""
+        return n_states - len(self.certain)
 
     def likelihood(self, paths: JumpPaths) -> Likelihood:
         """``(1 - eps) [x = i] + eps / n`` at panel looks."""
@@ -99,12 +108,13 @@ class Flip:
 
     def updated(self, posterior: np.ndarray, paths: JumpPaths) -> Self:
         """The level from the expected share of wrong labels, ``share n / (n - 1)``."""
-        if self.fixed or paths.n_states < 2:
+        n = self._labels(paths.n_states)
+        if self.fixed or n < 2:
             return self
         right, wrong = np.add(self._right_wrong(posterior, paths), self.prior)
         if right + wrong <= 0:
             return self
-        return replace(self, eps=float(wrong / (right + wrong) * paths.n_states / (paths.n_states - 1)))
+        return replace(self, eps=float(wrong / (right + wrong) * n / (n - 1)))
 
     def score(self, posterior: np.ndarray, paths: JumpPaths) -> np.ndarray:
         """Derivative of the expected log-likelihood by ``log(eps / (1 - eps))``."""
@@ -112,8 +122,9 @@ class Flip:
 
     def log_prior(self, n_states: int) -> float:
         """Logarithm of the prior density that the pseudo-counts stand for, up to a constant."""
-        share = self.eps * (n_states - 1) / n_states
-        return float(self.prior[0] * np.log1p(-share) + (self.prior[1] * np.log(share) if self.prior[1] else 0.0))
+        n = self._labels(n_states)
+        share = self.eps * (n - 1) / max(n, 1)
+        return float(self.prior[0] * np.log1p(-share) + (self.prior[1] * np.log(share) if self.prior[1] and share > 0 else 0.0))
 
     def prior_score(self, n_states: int) -> np.ndarray:
         """Derivative of `log_prior` by ``log(eps / (1 - eps))``."""
@@ -123,6 +134,9 @@ class Flip:
         if self.fixed:
             return np.zeros(0)
         right, wrong = counts
+        n = self._labels(n)
+        if n < 2:
+            return np.zeros(1)
         kept = (n - 1) / n
         by_eps = wrong / self.eps - right * kept / (1 - self.eps * kept)
         return np.array([by_eps * self.eps * (1 - self.eps)])

@@ -133,7 +133,8 @@ def pair_counts(paths: JumpPaths, covariates: tuple[str, ...] = (), most_lags: i
     found = []
     for g, row in enumerate(groups):
         mine = number == g
-        exact = mine & (what == JumpPaths.EXACT)
+        # an entry at the time of a look elsewhere is a jump from there
+        exact = mine & ((what == JumpPaths.EXACT) | ((what == JumpPaths.ENTRY) & (lag == 0) & (start != stop)))
         soft = mine & ~exact
         counts = PairCounts.from_pairs(lag[soft], start[soft], stop[soft], paths.n_states, entry=what[soft] == JumpPaths.ENTRY, most_lags=most_lags)
         np.add.at(counts.jumps, (start[exact & (start != stop)], stop[exact & (start != stop)]), 1.0)

@@ -8,7 +8,7 @@ from trajlab.dynamics.jumps.emission_tables import read
 from trajlab.dynamics.jumps.smoothing import Likelihood
 from trajlab.types import JumpPaths
 
-__all__ = ["from_densities", "lifted", "settle", "values_of"]
+__all__ = ["from_densities", "lifted", "settle", "speaking", "values_of"]
 
 FLOOR = 1e-3  #: least standard deviation of a state, relative to that of the whole signal
 LOWEST_LOG = -690.0  #: of a likelihood relative to that of the best state, so that no state is ruled out by rounding
@@ -29,13 +29,15 @@ def values_of(paths: JumpPaths, dim: int | None = None) -> tuple[np.ndarray, np.
     return (x if seen.all() else x[seen]), seen
 
 
-def from_densities(logs: np.ndarray, seen: np.ndarray, paths: JumpPaths) -> Likelihood:
-    """Likelihoods from log-densities at the observations of a signal, ``[seen state]``; labels are read as they are."""
+def from_densities(logs: np.ndarray, seen: np.ndarray, paths: JumpPaths, silent: tuple[int, ...] = ()) -> Likelihood:
+    """Likelihoods from log-densities at the observations of a signal, ``[seen state]``, of which ``silent`` states have none; labels are read as they
+    are."""
     found, n = read(paths, ()), paths.n_states
     if logs.shape[1] != n:
         raise ValueError(f"the emission has {logs.shape[1]} states, the paths {n}")
-    top = logs.max(1, keepdims=True)
-    rows = np.exp(np.maximum(logs - top, LOWEST_LOG))
+    top = np.delete(logs, silent, axis=1).max(1, keepdims=True)
+    rows = np.exp(np.clip(logs - top, LOWEST_LOG, 0.0))
+    rows[:, list(silent)] = 0.0
     if seen.all():
         return Likelihood(rows, np.arange(len(rows)), float(top.sum()))
     index = found.index.copy()
@@ -59,6 +61,18 @@ def settle(emission: object, mean: np.ndarray, name: str, spread: np.ndarray, un
         unit = np.sqrt((diagonal if name == "cov" else diagonal**2).mean(0) + mean.var(0))
     for key, value in (("mean", mean), (name, spread), ("unit", np.array(unit, dtype=np.float64))):
         object.__setattr__(emission, key, value)
+
+
+def speaking(count: int, silent: tuple[int, ...]) -> np.ndarray:
+    """The states that a signal can be of.
+
+    Raises:
+        ValueError: there are none.
+    """
+    found = np.setdiff1d(np.arange(count), silent)
+    if not len(found):
+        raise ValueError(f"none of the {count} states shows a signal; give one more than those that are entered at known dates (deaths)")
+    return found
 
 
 def lifted(cov: np.ndarray, floor: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 
 from trajlab.dynamics.jumps.clusters import clusters
 from trajlab.dynamics.jumps.label_emissions import WithoutPrior
-from trajlab.dynamics.jumps.signal_emissions import FLOOR, from_densities, settle, values_of
+from trajlab.dynamics.jumps.signal_emissions import FLOOR, from_densities, settle, speaking, values_of
 from trajlab.dynamics.jumps.smoothing import Likelihood
 from trajlab.types import JumpPaths
 
@@ -32,6 +32,7 @@ class StudentEmission(WithoutPrior):
         df: degrees of freedom, shared by all states, from 0.5 to 200.
         fixed: whether ``df`` is known.
         unit: of the signal in each dimension, ``[dim]``: its standard deviation. Sets the scale of the parameters and the least width.
+        silent: states that show no signal (the dead, whose dates are known): they have no parameters, and no signal is of them.
     """
 
     mean: np.ndarray
@@ -39,11 +40,16 @@ class StudentEmission(WithoutPrior):
     df: float = 4.0
     fixed: bool = False
     unit: np.ndarray = field(default=None)  # type: ignore[assignment]  # filled in: from means and scales
+    silent: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         settle(self, self.mean, "scale", self.scale, self.unit)
         if not self.df > 0:
             raise ValueError(f"df is {self.df:g}; degrees of freedom above 0 were wanted")
+
+    @property
+    def _speaking(self) -> np.ndarray:
+        return speaking(len(self.mean), self.silent)
 
     def _distance(self, x: np.ndarray) -> np.ndarray:
         """Squared distance from each mean in units of the scales, ``[seen state]``."""
@@ -59,7 +65,7 @@ class StudentEmission(WithoutPrior):
     def likelihood(self, paths: JumpPaths) -> Likelihood:
         """Student densities, relative to that of the best state."""
         x, seen = values_of(paths, self.mean.shape[1])
-        return from_densities(self._logs(self._distance(x), self.df), seen, paths)
+        return from_densities(self._logs(self._distance(x), self.df), seen, paths, self.silent)
 
     def updated(self, posterior: np.ndarray, paths: JumpPaths) -> Self:
         """One step of means and scales with outliers weighed down, then the best ``df`` (ECME; Liu and Rubin 1995)."""
@@ -92,32 +98,38 @@ class StudentEmission(WithoutPrior):
         distance = self._distance(x)
         pull = weight * (df + dim) / (df + distance)
         z = (x[:, None] - self.mean) / self.scale
-        mean = (pull[..., None] * z).sum(0) / self.scale * self.unit
-        scale = (pull[..., None] * z**2).sum(0) - weight.sum(0)[:, None]
+        mean = ((pull[..., None] * z).sum(0) / self.scale * self.unit)[self._speaking]
+        scale = ((pull[..., None] * z**2).sum(0) - weight.sum(0)[:, None])[self._speaking]
         if self.fixed:
             return np.concatenate([mean.ravel(), scale.ravel()])
         by_df = digamma((df + dim) / 2) - digamma(df / 2) - dim / df - np.log1p(distance / df) + (df + dim) / df * distance / (df + distance)
         return np.concatenate([mean.ravel(), scale.ravel(), [0.5 * df * (weight * by_df).sum()]])
 
     def with_parameters(self, parameters: np.ndarray) -> Self:
-        n, dim = self.mean.shape
-        mean, scale = parameters[: 2 * n * dim].reshape(2, n, dim)
+        at, dim, mean, scale = self._speaking, self.mean.shape[1], self.mean.copy(), self.scale.copy()
+        some = parameters[: 2 * len(at) * dim].reshape(2, len(at), dim)
+        mean[at], scale[at] = some[0] * self.unit, np.exp(some[1]) * self.unit
         df = self.df if self.fixed else float(np.exp(parameters[-1]))
-        return replace(self, mean=mean * self.unit, scale=np.exp(scale) * self.unit, df=df)
+        return replace(self, mean=mean, scale=scale, df=df)
 
     @classmethod
-    def start(cls, paths: JumpPaths, n_states: int | None = None, seed: int = 0, df: float | None = None) -> Self:
+    def start(cls, paths: JumpPaths, n_states: int | None = None, seed: int = 0, df: float | None = None,
+              silent: tuple[int, ...] = ()) -> Self:
         """From k-means clusters of the signal, numbered by their place in its first dimension; ``df`` is estimated where it is left out."""
         x, _ = values_of(paths)
-        mean, number = clusters(x, paths.n_states if n_states is None else n_states, seed)
-        unit = x.std(0)
-        middle = np.stack([np.median(x[number == i], 0) for i in range(len(mean))])
-        scale = np.stack([1.4826 * np.median(np.abs(x[number == i] - m), 0) for i, m in enumerate(middle)])
-        return cls(middle, np.maximum(scale, 0.05 * unit), 4.0 if df is None else df, df is not None, unit)
+        n = paths.n_states if n_states is None else n_states
+        at, unit = speaking(n, silent), x.std(0)
+        _, number = clusters(x, len(at), seed)
+        middle, scale = np.tile(x.mean(0), (n, 1)), np.tile(unit, (n, 1))
+        for k, i in enumerate(at):
+            middle[i] = np.median(x[number == k], 0)
+            scale[i] = 1.4826 * np.median(np.abs(x[number == k] - middle[i]), 0)
+        return cls(middle, np.maximum(scale, 0.05 * unit), 4.0 if df is None else df, df is not None, unit, silent)
 
     @property
     def parameters(self) -> np.ndarray:
-        shared = [(self.mean / self.unit).ravel(), np.log(self.scale / self.unit).ravel()]
+        shared = [(values / self.unit)[self._speaking].ravel() for values in (self.mean, self.scale)]
+        shared[1] = np.log(shared[1])
         return np.concatenate(shared if self.fixed else [*shared, [np.log(self.df)]])
 
     @property
@@ -130,6 +142,5 @@ class StudentEmission(WithoutPrior):
 
     @property
     def names(self) -> tuple[str, ...]:
-        n, dim = self.mean.shape
-        pairs = [(i, d) for i in range(n) for d in range(dim)]
+        pairs = [(i, d) for i in self._speaking for d in range(self.mean.shape[1])]
         return (*(f"mean[{i}, {d}]" for i, d in pairs), *(f"log width[{i}, {d}]" for i, d in pairs), *(() if self.fixed else ("log df",)))

@@ -73,7 +73,7 @@ def _expected(fit: JumpFit) -> list[Any] | None:
 
 def _noise(fit: JumpFit) -> Any:
     if isinstance(fit.noise, Flip):
-        return fit.noise.eps
+        return fit.noise.matrix(fit.n_states) if fit.noise.certain else fit.noise.eps
     return fit.noise.matrix if isinstance(fit.noise, Misclassification) else None
 
 

@@ -14,10 +14,14 @@ from trajlab.dynamics.jumps.pair_counts import PairCounts
 from trajlab.dynamics.jumps.smoothing import Intervals, smooth
 from trajlab.models.jumps.rate_prior import RatePrior
 
-__all__ = ["EM", "Fitted", "HiddenData", "Rates"]
+__all__ = ["EM", "Fitted", "HiddenData", "Impossible", "Rates"]
 
 INNER = 3  #: rate updates for each forward-backward sum; more change little, since the sum is what costs
 STARTS = 1.0  #: pseudo-starts, shared by all states
+
+
+class Impossible(ValueError):
+    """Something was seen that these links and this noise do not allow."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,7 @@ class EM:
         while True:
             found = evaluate(q, counts)
             if found.impossible is not None:
-                raise ValueError(impossible(found.impossible))
+                raise Impossible(impossible(found.impossible))
             history.append(self._value(q, found.loglik))
             if self._settled(history) or len(history) >= self.iterations:
                 return Fitted(q, found.loglik, history[-1], None, None, tuple(history), self._settled(history))
@@ -140,7 +144,7 @@ class EM:
         while True:
             found = smooth(q, data.intervals, emission.likelihood(data.paths), initial)
             if not np.isfinite(found.loglik):
-                raise ValueError("the looks of some path cannot be under these links and this noise; allow more links, or another noise")
+                raise Impossible("the looks of some path cannot be under these links and this noise; allow more links, or another noise")
             history.append(self._value(q, found.loglik) + emission.log_prior(len(q)) + _starts(initial))
             if self._settled(history) or len(history) >= self.iterations:
                 return Fitted(q, found.loglik, history[-1], emission, initial, tuple(history), self._settled(history))

@@ -9,10 +9,11 @@ import numpy as np
 from jaxtyping import Float
 
 import trajlab
-from trajlab.models.jumps.em import EM, Fitted, HiddenData, Rates
+from trajlab.dynamics.jumps.label_emissions import Exactly
+from trajlab.models.jumps.em import EM, Fitted, HiddenData, Impossible, Rates
 from trajlab.models.jumps.fit import JumpFit
 from trajlab.models.jumps.markov_jump_config import MarkovJumpConfig
-from trajlab.models.jumps.noise import chosen_emission, flips_help
+from trajlab.models.jumps.noise import chosen_emission, first_states, flip, flips_help, guide
 from trajlab.models.jumps.optimise import optimise
 from trajlab.models.jumps.prepare import Prepared, labelled, prepare
 from trajlab.models.jumps.problem import Problem, rate_bounds
@@ -64,7 +65,8 @@ class _Inference:
 
     def __init__(self, data: Prepared, config: MarkovJumpConfig) -> None:
         self.data, self.config = data, config
-        self.warnings = list(data.warnings)
+        self.said = list(data.warnings)
+        self.warnings = list(self.said)
         self.network: Any = None
         self.sharper: RatePrior | None = None
 
@@ -77,18 +79,29 @@ class _Inference:
         self.sharper = self._informed(fit)
         if self.sharper is None:
             return fit
-        self.warnings = list(self.data.warnings)
+        self.warnings = list(self.said)
         return self._seen() if fit.noise is None else self._hidden(fit.noise)
 
     def _first(self) -> JumpFit:
         """The mode under a prior that knows the overall rate of jumps alone (or under none)."""
         emission = chosen_emission(self.data, self.config, self.network)
-        if emission is None and self.config.noise == "auto":
-            plain = self._seen()
-            emission = flips_help(plain.generator, self.data, self.config)
-            if emission is None:
-                return plain
+        if self.config.noise == "auto" and (emission is None or isinstance(emission, Exactly)):
+            return self._as_it_may_be(emission)
         return self._seen() if emission is None else self._hidden(emission)
+
+    def _as_it_may_be(self, exactly: Any) -> JumpFit:
+        """With labels as they are, or flipped where the likelihood rises with it, or where what was seen cannot be otherwise."""
+        try:
+            plain = self._seen() if exactly is None else self._hidden(exactly)
+        except Impossible:
+            self.said.append("some looks cannot follow each other by the possible jumps, so labels were taken to be wrong now and then")
+            self.warnings = list(self.said)
+            return self._hidden(flip(self.data, self.config, self.network))
+        emission = flips_help(plain.generator, self.data, self.config)
+        if emission is None:
+            return plain
+        self.warnings = list(self.said)
+        return self._hidden(emission)
 
     def _informed(self, fit: JumpFit) -> RatePrior | None:
         """The prior that the network's answer makes, where it is asked for and the data leave room for it.
@@ -125,15 +138,12 @@ class _Inference:
 
         number = torch.full((self.data.paths.n_states,), -1)
         number[torch.from_numpy(seen)] = torch.arange(len(seen))
-        names = tuple(looks.names[s] for s in seen) if looks.names else ()
-        return ZeroShot.load().infer(looks.replace(label=number[looks.label], n_states=len(seen), names=names))
+        few = ZeroShot.load().infer(looks.replace(label=number[looks.label], n_states=len(seen), names=()))
+        return few.among(self.data.seen, tuple(looks.names))
 
     def _answered(self) -> np.ndarray:
-        """The network's rates among all states."""
-        out = np.zeros(self.data.links.shape)
-        seen = np.flatnonzero(self.data.seen)
-        out[np.ix_(seen, seen)] = self.network.generator
-        return np.where(self.data.links, out, 0.0)
+        """The network's rates of the possible links."""
+        return np.where(self.data.links, self.network.generator, 0.0)
 
     def _prior(self, counts: list) -> RatePrior:
         if self.config.method == "mle":
@@ -178,21 +188,19 @@ class _Inference:
         """States are guessed from labels or a signal."""
         from trajlab.dynamics.jumps.smoothing import Intervals
         from trajlab.models.jumps.hidden import HiddenStates
-        from trajlab.models.jumps.noise import guide
-
-        counts = guide(self.data, emission)
+        counts, model = guide(self.data, emission), rate_model(self.data, self.config)
         prior, bounds = self._prior(counts), rate_bounds(counts, self.data.links)
         intervals = Intervals.from_paths(self.data.paths, self.config.covariates, self.config.most_lags)
-        initial = np.where(self.data.seen, 1.0, 0.0) / self.data.seen.sum()
+        initial = first_states(self.data)
         start = self._start(counts)
         if self._uses_em(hidden=True):
             tolerance = self.config.tolerance if self.config.optimiser == "em" else max(self.config.tolerance, SETTLED)
             found = self._em(prior, bounds, tolerance).fit(HiddenData(intervals, self.data.paths, emission, initial), start)
             hidden = HiddenStates(intervals, self.data.paths, found.emission, found.initial)
-            problem = Problem(hidden, rate_model(self.data, self.config), prior or None, bounds)
+            problem = Problem(hidden, model, prior or None, bounds)
             return self._answer(problem, problem.start_from(found.q), prior, found, found.emission, found.initial)
         hidden = HiddenStates(intervals, self.data.paths, emission, initial)
-        problem = Problem(hidden, rate_model(self.data, self.config), prior or None, bounds)
+        problem = Problem(hidden, model, prior or None, bounds)
         best = optimise(problem, problem.start_from(start), self.config.iterations, self.config.tolerance)
         extra = best.x[problem.n_rates:]
         return self._answer(problem, best.x, prior, best, hidden.emission_at(extra), hidden.initial_at(extra))
@@ -210,10 +218,8 @@ class _Inference:
         from trajlab.dynamics.jumps.emissions import Flip
         from trajlab.dynamics.jumps.generator import from_rates
 
-        initial = np.zeros(len(self.data.seen))
-        initial[self.data.seen] = self.network.initial
-        return self._fit(generator=from_rates(self._answered()), initial=initial, noise=Flip(self.network.eps), prior=None, loglik=float("nan"),
-                         value=float("nan"), converged=True, iterations=0)
+        return self._fit(generator=from_rates(self._answered()), initial=self.network.initial, noise=Flip(self.network.eps), prior=None,
+                         loglik=float("nan"), value=float("nan"), converged=True, iterations=0)
 
     def _fit(self, **found: Any) -> JumpFit:
         from trajlab.data.fields import checksum
@@ -235,6 +241,8 @@ def _no_network(data: Prepared, config: MarkovJumpConfig) -> str:
         return "it reads looks, and some of these jumps were seen as they happened"
     if config.covariates or config.parametric is not None:
         return "it knows nothing of covariates and parametric rates"
+    if config.method == "zero-shot" and (config.equal or config.fixed or config.reversible):
+        return "it knows nothing of equal and fixed rates and of detailed balance"
     if config.method == "auto" and data.seen.sum() > LARGEST:
         return f"it was trained on processes of at most {LARGEST} states"
     if not data.counts:

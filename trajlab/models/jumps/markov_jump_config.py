@@ -25,7 +25,7 @@ class MarkovJumpConfig:
         noise: of the labels. ``none``; ``flip``: with an unknown probability a label is replaced by one drawn evenly from all; ``matrix``: a full
             matrix of misclassification; ``gaussian``, ``student``: the states are seen through a continuous signal; ``auto``: a signal is Gaussian,
             labels are flipped or not as the evidence says.
-        level: of flips, where it is known; None to estimate it.
+        level: of flips, where it is known (``noise`` is then ``flip``, whether it says so or ``auto``); None to estimate it.
         confusions: pairs (true, seen) of labels that may be confused, for ``matrix``; None for all.
         strength: pseudo-jumps of the prior for each link. None for ``map``: 1 where fewer than 20 label changes fall on a link, else a tenth; None
             for ``auto``: 30 / (1 + (x / 10)^2) where x label changes fall on a link.
@@ -78,6 +78,10 @@ class MarkovJumpConfig:
             object.__setattr__(self, name, None if value is None else _tuples(value))
         if self.level is not None and not 0 <= self.level < 1:
             raise ValueError(f"level={self.level}; a probability of flips of at least 0 and less than 1 was wanted")
+        if self.level is not None and self.noise not in ("auto", "flip"):
+            raise ValueError(f"level={self.level} is one of flips, but noise={self.noise!r}; take noise='flip', or leave level out")
+        if self.confusions is not None and self.noise != "matrix":
+            raise ValueError(f"confusions are entries of a matrix of misclassification, but noise={self.noise!r}; take noise='matrix'")
         if self.strength is not None and not 0 <= self.strength < float("inf"):
             raise ValueError(f"strength={self.strength}; a number of pseudo-jumps of at least 0 was wanted (0 is maximum likelihood)")
         if self.method == "mle" and self.strength:
@@ -87,6 +91,8 @@ class MarkovJumpConfig:
         for i, j, rate in self.fixed:
             if not rate >= 0:
                 raise ValueError(f"the fixed rate from {i} to {j} is {rate}; at least 0 was wanted")
+        if self.parametric is not None and not (isinstance(self.parametric, list | tuple) and len(self.parametric) == 2):
+            raise ValueError("parametric is a pair (function, first guess of its parameters)")
         if self.parametric is not None and (self.links or self.equal or self.fixed or self.reversible or self.covariates):
             raise ValueError("parametric says all about the rates; leave out links, equal, fixed, reversible and covariates")
         if self.optimiser == "em" and (self.reversible or self.covariates or self.parametric is not None):

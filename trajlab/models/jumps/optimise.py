@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import minimize
 
+from trajlab.models.jumps.em import Impossible
+
 __all__ = ["Optimum", "optimise"]
 
 MEMORY = 20  #: pairs of steps and changes of the gradient that are kept
@@ -54,7 +56,7 @@ class _Objective:
                 self.best = (value, x.copy(), gradient.copy())
             return -value, -gradient * self.scale
         if self.best is None:
-            raise ValueError(_never(self.problem, x))
+            raise Impossible(_never(self.problem, x))
         away = scaled - self.best[1] / self.scale
         return -self.best[0] + (1 + abs(self.best[0])) * (1 + float(away @ away)), 2 * (1 + abs(self.best[0])) * away
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,12 +25,14 @@ class Prepared:
     Attributes:
         paths: as they came.
         counts: pairs of consecutive labels, one `PairCounts` for each value of the covariates; of hidden states a rough guide. Empty for signals.
-        hidden: whether an observation in the middle of a path names no state.
+        hidden: whether an observation that names no state tells something all the same: within a path, or since it rules some states out.
         signal: whether states are seen through a continuous signal.
         seen: states that a look names or may mean, or that are kept all the same, ``[state]``.
         links: jumps that are possible, ``[state state]``.
         absorbing: states that are never left, by wish or since they were entered at a known date and never left.
         warnings: sentences.
+        dated: states that are entered at known dates and never left, so that no look or signal is of them.
+        clash: whether two looks at one time see different states, so that one of them is wrong.
     """
 
     paths: JumpPaths
@@ -41,6 +43,8 @@ class Prepared:
     links: Bool[np.ndarray, "state state"]
     absorbing: tuple[int, ...]
     warnings: tuple[str, ...]
+    dated: tuple[int, ...] = ()
+    clash: bool = False
 
     def name(self, state: int) -> str:
         return self.paths.names[state] if self.paths.names else str(state)
@@ -51,7 +55,8 @@ def prepare(paths: Any, config: MarkovJumpConfig) -> Prepared:
 
     Raises:
         TypeError: not `JumpPaths`.
-        ValueError: there are no observations, no path has two, fewer than two states are there, or links and states that do not exist are named.
+        ValueError: there are no observations, no path has two, fewer than two states are there, links and states that do not exist are named, or two
+            looks at one time differ though no label may be wrong.
     """
     if not isinstance(paths, JumpPaths):
         raise TypeError(f"MarkovJump.infer got a {type(paths).__name__}; JumpPaths were wanted (tl.jumps_from_table makes them of a table)")
@@ -63,27 +68,54 @@ def prepare(paths: Any, config: MarkovJumpConfig) -> Prepared:
     signal = bool((kind == JumpPaths.SIGNAL).any())
     if not (path[1:] == path[:-1]).any():
         raise ValueError(f"each of the {paths.n_paths} paths has one observation, so nothing is known of rates; at least two of one path were wanted")
+    clash = _clash(paths)
+    if clash is not None and config.noise == "none":
+        other = label[:clash][label[:clash] >= 0][-1]
+        raise ValueError(f"two looks at one time see states {other} and {label[clash]} (observation {clash}); drop one, or allow for wrong labels "
+                         "(noise='flip')")
     looks = labelled(paths)
     enough = len(looks.label) > 1 and bool((looks.path.diff() == 0).any())
     if not enough and not signal:
         raise ValueError(f"none of the {paths.n_paths} paths has two looks that name a state, so nothing is known of rates")
     counts = pair_counts(looks, config.covariates, config.most_lags) if enough else []
     seen = np.ones(paths.n_states, dtype=bool) if config.unseen == "keep" else _seen(paths, label, kind, signal)
-    absorbing = _absorbing(paths, label, path, kind, config.absorbing)
+    dated = _dated(label, path, kind)
+    absorbing = _absorbing(paths, dated, config.absorbing)
     links = _links(paths.n_states, config, seen, absorbing)
-    hidden = len(looks.label) < len(label) and _between(label, path)
-    found = Prepared(paths, counts, hidden, signal, seen, links, absorbing, ())
-    return Prepared(paths, counts, hidden, signal, seen, links, absorbing, tuple(_remarks(found, config)))
+    hidden = _between(label, path) or _rules_out(paths, kind)
+    found = Prepared(paths, counts, hidden, signal, seen, links, absorbing, (), dated, clash is not None)
+    return replace(found, warnings=tuple(_remarks(found, config)))
 
 
 def labelled(paths: JumpPaths) -> JumpPaths:
-    """The observations that name a state."""
+    """The observations that name a state; of looks at one time that differ, the first."""
     keep = paths.label >= 0
+    if _clash(paths) is not None:
+        keep[torch.from_numpy(_again(paths)[0])] = False
     if bool(keep.all()):
         return paths
     _, path = torch.unique_consecutive(paths.path[keep], return_inverse=True)
     return JumpPaths(paths.label[keep], paths.time[keep], path, paths.n_states, paths.observed[keep], paths.units, paths.source,
                      covariates={k: v[keep] for k, v in paths.covariates.items()}, names=paths.names)
+
+
+def _again(paths: JumpPaths) -> tuple[np.ndarray, np.ndarray]:
+    """Looks at the time of the last observation that named a state, by their numbers, and whether that was another state."""
+    label, time, path, kind = (np.asarray(v.cpu()) for v in (paths.label, paths.time, paths.path, paths.observed))
+    named = np.flatnonzero(label >= 0)
+    at_once = (np.diff(path[named]) == 0) & (np.diff(time[named]) == 0) & (kind[named[1:]] == JumpPaths.PANEL)
+    return named[1:][at_once], np.diff(label[named])[at_once] != 0
+
+
+def _clash(paths: JumpPaths) -> int | None:
+    """The first look at the time of one before that saw another state."""
+    again, other = _again(paths)
+    return int(again[other][0]) if other.any() else None
+
+
+def _rules_out(paths: JumpPaths, kind: np.ndarray) -> bool:
+    """Whether a censored look rules some states out."""
+    return paths.allowed is not None and not np.asarray(paths.allowed.cpu())[kind == JumpPaths.CENSORED].all()
 
 
 def _between(label: np.ndarray, path: np.ndarray) -> bool:
@@ -104,13 +136,17 @@ def _seen(paths: JumpPaths, label: np.ndarray, kind: np.ndarray, signal: bool) -
     return seen
 
 
-def _absorbing(paths: JumpPaths, label: np.ndarray, path: np.ndarray, kind: np.ndarray, wanted: Sequence[int]) -> tuple[int, ...]:
+def _dated(label: np.ndarray, path: np.ndarray, kind: np.ndarray) -> tuple[int, ...]:
+    entered = np.unique(label[kind == JumpPaths.ENTRY])
+    left = np.unique(label[:-1][(path[1:] == path[:-1]) & (label[1:] != label[:-1])])
+    return tuple(int(s) for s in np.setdiff1d(entered, left))
+
+
+def _absorbing(paths: JumpPaths, dated: Sequence[int], wanted: Sequence[int]) -> tuple[int, ...]:
     for state in wanted:
         if not 0 <= state < paths.n_states:
             raise ValueError(f"absorbing names state {state}, but there are states 0 to {paths.n_states - 1}")
-    entered = np.unique(label[kind == JumpPaths.ENTRY])
-    left = np.unique(label[:-1][(path[1:] == path[:-1]) & (label[1:] != label[:-1])])
-    return tuple(sorted({*wanted, *(int(s) for s in np.setdiff1d(entered, left))}))
+    return tuple(sorted({*wanted, *dated}))
 
 
 def _links(n: int, config: MarkovJumpConfig, seen: np.ndarray, absorbing: Sequence[int]) -> np.ndarray:
@@ -120,7 +156,7 @@ def _links(n: int, config: MarkovJumpConfig, seen: np.ndarray, absorbing: Sequen
             if len(pair) != 2 or pair[0] == pair[1] or not all(0 <= s < n for s in pair):
                 raise ValueError(f"links names {pair}; a pair (from, to) of two different states of 0 .. {n - 1} was wanted")
         links = np.zeros((n, n), dtype=bool)
-        links[tuple(np.array(config.links).T)] = True
+        links[tuple(np.array(config.links, dtype=np.int64).reshape(-1, 2).T)] = True
     links[list(absorbing)] = False
     links[~seen] = False
     links[:, ~seen] = False

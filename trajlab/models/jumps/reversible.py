@@ -17,11 +17,11 @@ def reversible_rates(n_states: int, mask: Any = None, stationary: Any = None, na
     """Log-rates of a process in detailed balance, ``log q_ij = log s_ij + (log pi_j - log pi_i) / 2``.
 
     The parameters are log s of each pair of linked states and ``log(pi_k / pi_0)``, k = 1, 2, ...; where `stationary` is given, log s alone (as in
-    Kalbfleisch and Lawless 1985, with the constraint built in).
+    Kalbfleisch and Lawless 1985, with the constraint built in). States without a link are left out, and 0 stands for the first that has one.
 
     Args:
         n_states: number of states.
-        mask: where jumps may happen, ``[state state]``, symmetric and connected; everywhere, where it is None.
+        mask: where jumps may happen, ``[state state]``, symmetric, connecting all states that have a link; everywhere, where it is None.
         stationary: the stationary distribution, where it is known, ``[state]``, all positive.
         names: of the states.
 
@@ -41,10 +41,12 @@ def reversible_rates(n_states: int, mask: Any = None, stationary: Any = None, na
     offset = np.zeros(len(links))
     labels = [link_name(p, states, "<->") for p in pairs]
     if stationary is None:
+        linked = np.flatnonzero(allowed.any(1))
         for end, half in ((links[:, 1], 0.5), (links[:, 0], -0.5)):
-            free = end > 0
-            entries.append((np.full(free.sum(), half), at[free], len(pairs) + end[free] - 1))
-        labels += [f"log pi_{s}" for s in states[1:]]
+            place = np.searchsorted(linked, end)
+            free = place > 0
+            entries.append((np.full(free.sum(), half), at[free], len(pairs) + place[free] - 1))
+        labels += [f"log pi_{states[s]}" for s in linked[1:]]
     else:
         pi = np.asarray(stationary, dtype=np.float64)
         if pi.shape != (n_states,) or not (pi > 0).all() or not np.isfinite(pi).all():
@@ -58,10 +60,11 @@ def reversible_rates(n_states: int, mask: Any = None, stationary: Any = None, na
 
 
 def _connected(allowed: np.ndarray, states: Sequence[str]) -> None:
-    reached = np.zeros(len(allowed), dtype=bool)
-    reached[0] = True
+    reached = ~allowed.any(1)
+    first = int(np.argmin(reached))
+    reached[first] = True
     for _ in range(len(allowed)):
         reached |= allowed[reached].any(0)
     if not reached.all():
         lost = states[int(np.argmin(reached))]
-        raise ValueError(f"no links lead from state {states[0]} to state {lost}, so that their probabilities cannot be compared; connect all states")
+        raise ValueError(f"no links lead from state {states[first]} to state {lost}, so that their probabilities cannot be compared; connect them")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 import trajlab
 from trajlab.dynamics.jumps.generator import from_rates
@@ -66,6 +66,20 @@ class ZeroShotAnswer:
         half = float(ndtri(0.5 + level / 2)) * self.std
         off = ~np.eye(len(self.mean), dtype=bool)
         return np.exp(self.mean - half) * off, np.exp(self.mean + half) * off
+
+    def among(self, seen: Bool[np.ndarray, "all"], names: tuple[str, ...] = ()) -> Self:
+        """The same answer among more states, of which these ``seen`` ones were asked for, in their order; the others have no links."""
+        places = np.flatnonzero(seen)
+
+        def wide(table: np.ndarray) -> np.ndarray:
+            out = np.zeros((len(seen), len(seen)))
+            out[np.ix_(places, places)] = table
+            return out
+
+        initial = np.zeros(len(seen))
+        initial[places] = self.initial
+        return replace(self, generator=wide(self.generator), mean=wide(self.mean), std=wide(self.std), link=wide(self.link), initial=initial,
+                       names=names)
 
 
 @dataclass
