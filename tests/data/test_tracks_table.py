@@ -148,6 +148,17 @@ def test_repeated_sightings_and_bad_rows_are_counted():
     assert lone.n_nodes == 4
 
 
+def test_an_id_that_two_agents_share_at_the_same_time():
+    twice = pd.concat([table(agents=2), table(agents=1).assign(y=lambda t: t["y"] + 30)], ignore_index=True)
+    with pytest.warns(UserWarning, match="rows are of an agent that is elsewhere at the same time, by up to 30 m: an id that two agents share"):
+        got = from_tracks(twice)
+    assert (got.source["dropped"]["repeated"], got.n_nodes) == (len(table(agents=1)), 2)
+    with pytest.warns(UserWarning, match="repeated"):
+        assert not from_tracks(pd.concat([table(agents=2), table(agents=1)], ignore_index=True)).source["doubts"]
+    apart = from_tracks(twice.assign(recording=[0] * len(table(agents=2)) + [1] * len(table(agents=1))), columns={"scene": "recording"})
+    assert (apart.n_scenes, apart.n_nodes, apart.source["doubts"]) == (2, 3, [])
+
+
 def test_who_enters_late_with_garbage_before():
     late = table(agents=2).assign(valid=1)
     garbage = pd.DataFrame({"time": np.arange(5) * DT, "id": 2, "x": -9999.0, "y": np.nan, "speed": 0.0, "heading": 0.0, "valid": 0})

@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float
 
-from trajlab.data.adapters.sightings import wrapped
+from trajlab.data.adapters.sightings import Sightings, wrapped
 
-__all__ = ["doubts"]
+__all__ = ["doubts", "shared_ids"]
 
 FAST = 60.0  #: m/s
 WALKS = 0.5  #: m/s
 RATIOS = {3.6: "km/h", 2.23694: "miles an hour", 1 / 3.6: "m/s converted from km/h once too often", 1.94384: "knots", 3.28084: "feet a second"}
 ENOUGH = 20  #: rows that move
+APART = 1.0  #: m
 
 
 def doubts(x: Float[np.ndarray, "row 2"], velocity: Float[np.ndarray, "row 2"], step: float, *, speed: Float[np.ndarray, "row"] | None = None,
@@ -38,6 +39,19 @@ def doubts(x: Float[np.ndarray, "row 2"], velocity: Float[np.ndarray, "row 2"], 
         said.append(f"{many} steps are faster than {FAST:g} m/s: an id that two agents share, or rows that stand for 'not there'. Drop these rows or "
                     "mark them in a column 'valid', or pass jumps='split'")
     return [s for s in said if s]
+
+
+def shared_ids(rows: Sightings) -> list[str]:
+    """A sentence on agents that are at two places at the same time, for rows in any order, before repeated ones are dropped."""
+    some = rows.rows(np.flatnonzero(np.isfinite(rows.time) & np.isfinite(rows.x).all(1)))
+    some = some.rows(np.lexsort((some.time, np.unique(some.agent, return_inverse=True)[1], some.of())))
+    again = some.follows() & (np.diff(some.time, prepend=np.nan) == 0)
+    apart = np.linalg.norm(np.diff(some.x, axis=0, prepend=some.x[:1]), axis=1)[again]
+    if not (apart > APART).any():
+        return []
+    return [f"{int((apart > APART).sum())} rows are of an agent that is elsewhere at the same time, by up to {apart.max():.3g} m: an id that two "
+            "agents share, or several recordings in one table. One row of each such time is kept; make ids unique, or name the column of the recording "
+            "(columns={'scene': ...})"]
 
 
 def _places(x: np.ndarray, pace: np.ndarray) -> str:

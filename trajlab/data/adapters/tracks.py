@@ -16,7 +16,7 @@ import numpy as np
 
 from trajlab.catalog import unknown
 from trajlab.data.adapters.sightings import Sightings, packed, say_dropped, tidy, usual_step, wrapped
-from trajlab.data.adapters.track_checks import FAST, doubts
+from trajlab.data.adapters.track_checks import FAST, doubts, shared_ids
 from trajlab.data.adapters.track_columns import find_columns, named_unit, near_misses
 from trajlab.data.adapters.track_motion import direction_of_motion, filled_heading, local_velocity, resampled
 from trajlab.types import Trajectories
@@ -112,7 +112,9 @@ def from_tracks(table: pd.DataFrame, columns: Mapping[str, str | None] | None = 
     table = table.set_axis(names, axis=1)
     found = find_columns(names, columns)
     units = _units(found, rule)
-    rows, dropped = _rows(table, found, units, rule)
+    raw, more = _rows(table, found, units, rule)
+    (rows, dropped), shared = tidy(raw), shared_ids(raw) if rule.check else []
+    dropped |= {"rows": len(table), **more}
     step = rule.resample or rule.step or usual_step(rows.time, rows.of())
     jumped = _too_fast(rows)
     track = (~rows.follows() | (jumped if rule.jumps == "split" else False)).cumsum()
@@ -128,7 +130,7 @@ def from_tracks(table: pd.DataFrame, columns: Mapping[str, str | None] | None = 
     unused = near_misses(names, {**found, **(columns or {})})
     dropped |= {"seen once, without velocity": int(alone.sum())} if alone.any() else {}
     source = {"what": "table of tracks", "reader": "tracks", "columns": found, "units": units, "unused": sorted(unused), "dropped": dropped,
-              "gaps": int(gap.sum()), "doubts": found_doubts, **{k: v for k, v in made.items() if isinstance(v, int | dict)}}
+              "gaps": int(gap.sum()), "doubts": [*shared, *found_doubts], **{k: v for k, v in made.items() if isinstance(v, int | dict)}}
     _warn(source, unused, rule.gaps)
     if "kind" in found:
         kinds, code = np.unique(rows.static["kind"].astype(str), return_inverse=True)
@@ -187,7 +189,7 @@ def _units(found: Mapping[str, str], rule: TrackRule) -> dict[str, str]:
 
 
 def _rows(table: pd.DataFrame, found: Mapping[str, str], units: Mapping[str, str], rule: TrackRule) -> tuple[Sightings, dict[str, int]]:
-    """Tidy rows in SI units; what the table says of motion rides along under ``static``, NaN where it says nothing."""
+    """Rows in SI units, and how many were left out and why; what the table says of motion rides along under ``static``, NaN where it says nothing."""
     import pandas as pd
 
     number = lambda role: pd.to_numeric(table[found[role]], errors="coerce").to_numpy(np.float64)  # noqa: E731
@@ -209,9 +211,8 @@ def _rows(table: pd.DataFrame, found: Mapping[str, str], units: Mapping[str, str
     scene = table[found["scene"]].astype(str).to_numpy() if "scene" in found else None
     raw = Sightings(time=_time(table, found, units, rule), agent=_names(table[found["id"]]), x=np.stack([number("x"), number("y")], 1) * metre * flip,
                     scene=scene, static=static)
-    rows, dropped = tidy(raw.rows(named & valid))
     more = {"without id": int((~named).sum()), "marked invalid": int((named & ~valid).sum())}
-    return rows, {**dropped, "rows": len(table), **{k: v for k, v in more.items() if v}}
+    return raw.rows(named & valid), {k: v for k, v in more.items() if v}
 
 
 def _time(table: pd.DataFrame, found: Mapping[str, str], units: Mapping[str, str], rule: TrackRule) -> np.ndarray:
