@@ -50,8 +50,8 @@ def shared_ids(rows: Sightings) -> list[str]:
     if not (apart > APART).any():
         return []
     return [f"{int((apart > APART).sum())} rows are of an agent that is elsewhere at the same time, by up to {apart.max():.3g} m: an id that two "
-            "agents share, or several recordings in one table. One row of each such time is kept; make ids unique, or name the column of the recording "
-            "(columns={'scene': ...})"]
+            "agents share, or several recordings in one table. One row of each such time is kept; make ids unique, or name the column of the "
+            "recording (columns={'scene': ...})"]
 
 
 def _places(x: np.ndarray, pace: np.ndarray) -> str:
