@@ -210,3 +210,10 @@ def test_the_dead_show_no_signal(noise):
         ahead, behind = (fit.problem.value_and_gradient(fit.x + s * step * np.eye(len(fit.x))[k])[0] for s in (1, -1))
         assert (ahead - behind) / (2 * step) == pytest.approx(score[k], abs=1e-3)
     assert fit.intervals(method="bootstrap", draws=2)
+
+
+def test_nothing_is_to_be_known_of_rates_from_death():
+    found = {type(d).__name__: d for d in infer(followed(1, 100), method="map", noise="none", links=((0, 1), (0, 2), (1, 0), (1, 2))).diagnose()}
+    assert "never seen" not in found["Identifiability"].sentence
+    assert not found["Identifiability"].warning
+    assert " -0 " not in found["SamplingInterval"].sentence

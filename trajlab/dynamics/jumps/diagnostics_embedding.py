@@ -198,5 +198,5 @@ def sampling_interval(q: Float[np.ndarray, "state state"], lag: float | Float[np
         said = (f"The lag of {mean:.3g} hides {len(lost)} of {len(speed)} modes (numbers {numbers(lost)}): the fastest takes {1 / fastest:.3g}. "
                 f"Fast rates are not in these data; look every {longest:.2g} or more often.")
     else:
-        said = f"Looks are close enough (mean lag {mean:.3g}, {jumps:.2g} jumps on average between two): every mode leaves a trace."
+        said = f"Looks are close enough (mean lag {mean:.3g}, {abs(jumps):.2g} jumps on average between two): every mode leaves a trace."
     return SamplingInterval(mean * speed, visible, lost, jumps, longest, bool(lost), said)

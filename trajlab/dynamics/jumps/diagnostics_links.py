@@ -78,7 +78,8 @@ def identifiability(q: Float[np.ndarray, "state state"], counts: PairCounts | Se
     with np.errstate(over="ignore", divide="ignore"):
         upper = off_diagonal(np.where(known, q * np.exp(1.96 * np.where(known, error, 0.0)), np.maximum(bound, q)))
     unknown = tuple((int(i), int(j), _why(jumps[i, j], exposure[i] / total)) for i, j in links if not known[i, j])
-    blind = [int(i) for i in np.flatnonzero(exposure <= 1e-9 * total)]
+    ends = (off_diagonal(q) <= 0).all(1) & (jumps.sum(0) >= 0.5)  # entered and not left: there is nothing to know
+    blind = [int(i) for i in np.flatnonzero((exposure <= 1e-9 * total) & ~ends)]
     doubtful = [(i, j) for i, j, _ in unknown if jumps[i, j] >= 0.5]
     return Identifiability(jumps, exposure, error, known, upper, unknown, bool(doubtful or blind), _said(links, unknown, doubtful, blind))
 
