@@ -47,7 +47,7 @@ class HeadSettings:
     turning: str = "lateral"
     floor: float = 0.05
     learn_floor: bool = True
-    slip: float = 0.3
+    slip: float = 1.0
     uncertain_start: bool = False
     persistence: float = 0.0
     knots: int | None = None
