@@ -146,7 +146,7 @@ def _jump_extras(noun: JumpPaths) -> None:
     for name, value in noun.covariates.items():
         if not bool(torch.isfinite(value).all()):
             at = int((~torch.isfinite(value)).nonzero()[0])
-            raise ValueError(f"covariate {name!r} is not finite at observation {at}; a value holds until the next observation, so fill it from the last")
+            raise ValueError(f"covariate {name!r} is not finite at observation {at}; a value holds until the next one, so fill it from the last")
     if noun.allowed is not None:
         if noun.allowed.shape != (count, noun.n_states):
             raise ValueError(f"JumpPaths.allowed has shape {tuple(noun.allowed.shape)}; [{count} {noun.n_states}] was wanted")
