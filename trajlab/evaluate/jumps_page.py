@@ -154,8 +154,8 @@ _METHOD = {"laplace": "the curvature of the posterior in logarithms of rates", "
 
 def _how(fit: JumpFit) -> str:
     """In words, how it was inferred."""
-    words = {"auto": "posterior mode, started from the network's answer, which is also the prior where data are few", "map": "posterior mode under a weak prior",
-             "mle": "maximum likelihood", "zero-shot": "answer of the network alone"}[fit.config.method]
+    words = {"auto": "posterior mode, started from the network's answer, which is also the prior where data are few",
+             "map": "posterior mode under a weak prior", "mle": "maximum likelihood", "zero-shot": "answer of the network alone"}[fit.config.method]
     kind = "" if fit.noise is None else {"Flip": ", wrong labels allowed for", "Misclassification": ", labels misclassified"}.get(
         type(fit.noise).__name__, "" if type(fit.noise).__name__ == "Exactly" else ", states hidden behind a signal")
     return words + kind + (", detailed balance" if fit.config.reversible else "")
