@@ -303,3 +303,14 @@ def test_em_never_lowers_the_log_posterior(noisy):
     history = EM(Rates(links), rate_prior(counts, links), (1e-6, 1e6), tolerance=1e-12).fit(data, crude(counts, links)).history
     assert len(history) > 5
     assert np.diff(history).min() > -1e-8
+
+
+def test_priors_fade_where_data_are_many(paths):
+    few, many = simulate(Q, 2, (8.0, 25), seed=15), simulate(Q, 400, (8.0, 25), seed=16)
+    assert infer(few, method="map", noise="none").prior.strength.max() == 1.0
+    assert infer(many, method="map", noise="none").prior.strength.max() == 0.1
+    changes = [(p.label.diff() != 0).logical_and(p.path.diff() == 0).sum().item() / 6 for p in (few, paths)]
+    for looks, x in zip((few, paths), changes, strict=True):
+        found = infer(looks, method="auto", noise="none").prior.strength.max()
+        assert found == pytest.approx(30 / (1 + (x / 10) ** 2))
+    assert infer(many, method="auto", noise="none").prior.strength.max() == 0.1  # the network is the start alone
