@@ -264,3 +264,11 @@ PATHS = simulate(Q, 5, (2.5, 5), seed=0)
 def test_bad_input(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_looks_of_one_path_close_together_count_as_few():
+    found = occupancy_in_time(simulate(Q, 30, (0.4, 40), seed=5), Q, classes=4)
+    assert found.independent == pytest.approx(np.full(4, 30), rel=0.1)  # ten looks of each path in a class, within a fraction of a relaxation time
+    assert (found.count > 200).all()
+    states = ((found.observed + found.expected) > 0).any(0).sum()
+    assert found.noise == pytest.approx(np.sqrt((states - 1) / (8 * found.independent)))

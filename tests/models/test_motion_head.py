@@ -172,3 +172,14 @@ def test_bad_sizes_are_told():
     with pytest.raises(ValueError, match="no controls"):
         head(formulation="position").controls(torch.randn(2, 1, 8), begin([1.0, 2.0]))
     assert math.isclose(float(head().floor), 0.05, rel_tol=1e-6)
+
+
+def test_settings_of_head_and_forecaster_have_the_same_defaults():
+    from dataclasses import fields
+
+    from trajlab.models.motion.motion_config import MotionConfig
+
+    own = HeadSettings()
+    for f in fields(HeadSettings):
+        if f.name != "formulation":
+            assert getattr(MotionConfig(), f.name) == getattr(own, f.name), f.name

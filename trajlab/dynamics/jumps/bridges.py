@@ -20,9 +20,9 @@ LEAF = 8.0  #: mean number of events of the uniformised chain, above which a lag
 
 
 @nb.njit(cache=True, nogil=True)
-def _draw(weights, rng):
-    """An index with these weights."""
-    left = rng.random() * weights.sum()
+def choose(weights, total, rng):
+    """An index with these weights, which sum to ``total``; what is not positive (the diagonal of a generator) is passed over."""
+    left = rng.random() * total
     last = 0
     for c in range(len(weights)):
         if weights[c] > 0.0:
@@ -31,6 +31,12 @@ def _draw(weights, rng):
             if left < 0.0:
                 return c
     return last
+
+
+@nb.njit(cache=True, nogil=True)
+def _draw(weights, rng):
+    """An index with these weights, none of them negative."""
+    return choose(weights, weights.sum(), rng)
 
 
 @nb.njit(cache=True, nogil=True)

@@ -8,24 +8,12 @@ import numba as nb
 import numpy as np
 import torch
 
+from trajlab.dynamics.jumps.bridges import choose
 from trajlab.types import JumpPaths
 
 __all__ = ["resample_paths", "resimulate"]
 
 EXACT, ENTRY, MOST = JumpPaths.EXACT, JumpPaths.ENTRY, 10_000_000
-
-
-@nb.njit(cache=True, nogil=True)
-def _choose(weights, total, rng):
-    left = rng.random() * total
-    last = 0
-    for c in range(len(weights)):
-        if weights[c] > 0.0:
-            last = c
-            left -= weights[c]
-            if left < 0.0:
-                return c
-    return last
 
 
 @nb.njit(cache=True, nogil=True)
@@ -56,7 +44,7 @@ def _walk(q, group, path, time, kind, start, entered, rng):
                 break
             for c in range(n):
                 weights[c] = rates[state, c] if c != state else 0.0
-            state = _choose(weights, -rates[state, state], rng)
+            state = choose(weights, -rates[state, state], rng)
             if kind[k] == EXACT or entered[state]:
                 states.append(state)
                 times.append(now)
